@@ -1,0 +1,301 @@
+//! The values that an event is made of, and that an expression reads and returns.
+//!
+//! A value borrows from the request (or from the log's buffer) wherever the bytes need no decoding, so that
+//! reading a hit copies almost nothing.
+
+use std::borrow::Cow;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// One value: JSON's six kinds, with integers kept apart from doubles as CEL does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// JSON `null`.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A whole number that fits 64 bits with sign.
+    Int(i64),
+    /// A whole number without sign; only expressions make these (CEL `uint`), parsers never do.
+    Uint(u64),
+    /// Any other number. Never NaN or infinite when it came from a hit.
+    Double(f64),
+    /// Text.
+    String(Cow<'a, str>),
+    /// An array.
+    List(Vec<Value<'a>>),
+    /// An object; names are unique and keep their order.
+    Map(Map<'a>),
+}
+
+/// An object: unique names in the order in which they were first set.
+///
+/// Lookup is a scan: events have some dozens of fields, for which a scan is faster than a hash. Parsers bound the
+/// number of fields before they fill one from the network.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Map<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+impl<'a> Map<'a> {
+    /// An empty object.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// An empty object with room for `fields` fields.
+    #[must_use]
+    pub fn with_capacity(fields: usize) -> Self {
+        Self(Vec::with_capacity(fields))
+    }
+
+    /// The value of `name`, if it is set.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// The value of `name` to change in place, if it is set.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Value<'a>> {
+        self.0.iter_mut().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    /// Whether `name` is set (to anything, `null` included).
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// Sets `name`, replacing what it had. Returns the value replaced.
+    pub fn insert(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Value<'a>>) -> Option<Value<'a>> {
+        let (name, value) = (name.into(), value.into());
+        match self.get_mut(&name) {
+            Some(slot) => Some(std::mem::replace(slot, value)),
+            None => {
+                self.0.push((name, value));
+                None
+            }
+        }
+    }
+
+    /// Removes `name` and returns its value.
+    pub fn remove(&mut self, name: &str) -> Option<Value<'a>> {
+        let index = self.0.iter().position(|(key, _)| key == name)?;
+        Some(self.0.remove(index).1)
+    }
+
+    /// The number of fields.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is no field.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The fields in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
+    /// The same object with every text owned.
+    #[must_use]
+    pub fn into_owned(self) -> Map<'static> {
+        Map(self
+            .0
+            .into_iter()
+            .map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned()))
+            .collect())
+    }
+}
+
+impl<'a> FromIterator<(Cow<'a, str>, Value<'a>)> for Map<'a> {
+    /// Collects fields; of a repeated name the last value stays.
+    fn from_iter<I: IntoIterator<Item = (Cow<'a, str>, Value<'a>)>>(fields: I) -> Self {
+        let mut map = Self::new();
+        for (name, value) in fields {
+            map.insert(name, value);
+        }
+        map
+    }
+}
+
+impl<'a> IntoIterator for Map<'a> {
+    type Item = (Cow<'a, str>, Value<'a>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The text, if this is one.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The number as a double, if this is any kind of number.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Int(number) => Some(*number as f64),
+            Self::Uint(number) => Some(*number as f64),
+            Self::Double(number) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// The whole number, if this is one that fits.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        match self {
+            Self::Int(number) => Some(*number),
+            Self::Uint(number) => i64::try_from(*number).ok(),
+            _ => None,
+        }
+    }
+
+    /// The boolean, if this is one.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(truth) => Some(*truth),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is an array.
+    #[must_use]
+    pub fn as_list(&self) -> Option<&[Value<'a>]> {
+        match self {
+            Self::List(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// The object, if this is one.
+    #[must_use]
+    pub fn as_map(&self) -> Option<&Map<'a>> {
+        match self {
+            Self::Map(map) => Some(map),
+            _ => None,
+        }
+    }
+
+    /// The same value with every text owned.
+    #[must_use]
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(truth) => Value::Bool(truth),
+            Self::Int(number) => Value::Int(number),
+            Self::Uint(number) => Value::Uint(number),
+            Self::Double(number) => Value::Double(number),
+            Self::String(text) => Value::String(Cow::Owned(text.into_owned())),
+            Self::List(elements) => Value::List(elements.into_iter().map(Value::into_owned).collect()),
+            Self::Map(map) => Value::Map(map.into_owned()),
+        }
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(truth: bool) -> Self {
+        Self::Bool(truth)
+    }
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<f64> for Value<'_> {
+    fn from(number: f64) -> Self {
+        Self::Double(number)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::String(Cow::Borrowed(text))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(text: String) -> Self {
+        Self::String(Cow::Owned(text))
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Value<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self::String(text)
+    }
+}
+
+impl<'a> From<Vec<Value<'a>>> for Value<'a> {
+    fn from(elements: Vec<Value<'a>>) -> Self {
+        Self::List(elements)
+    }
+}
+
+impl<'a> From<Map<'a>> for Value<'a> {
+    fn from(map: Map<'a>) -> Self {
+        Self::Map(map)
+    }
+}
+
+impl From<serde_json::Value> for Value<'static> {
+    /// Whole numbers that fit `i64` become `Int`, every other number `Double`.
+    fn from(json: serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Null => Self::Null,
+            serde_json::Value::Bool(truth) => Self::Bool(truth),
+            serde_json::Value::Number(number) => number
+                .as_i64()
+                .map_or_else(|| Self::Double(number.as_f64().unwrap_or(f64::MAX)), Self::Int),
+            serde_json::Value::String(text) => Self::String(Cow::Owned(text)),
+            serde_json::Value::Array(elements) => Self::List(elements.into_iter().map(Into::into).collect()),
+            serde_json::Value::Object(fields) => Self::Map(
+                fields
+                    .into_iter()
+                    .map(|(name, value)| (Cow::Owned(name), value.into()))
+                    .collect(),
+            ),
+        }
+    }
+}
+
+impl Serialize for Value<'_> {
+    /// As JSON writes it; a double that JSON cannot write (NaN, infinite) becomes `null`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => serializer.serialize_unit(),
+            Self::Bool(truth) => serializer.serialize_bool(*truth),
+            Self::Int(number) => serializer.serialize_i64(*number),
+            Self::Uint(number) => serializer.serialize_u64(*number),
+            Self::Double(number) => serializer.serialize_f64(*number),
+            Self::String(text) => serializer.serialize_str(text),
+            Self::List(elements) => serializer.collect_seq(elements),
+            Self::Map(map) => map.serialize(serializer),
+        }
+    }
+}
+
+impl Serialize for Map<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(Some(self.len()))?;
+        for (name, value) in self.iter() {
+            object.serialize_entry(name, value)?;
+        }
+        object.end()
+    }
+}

@@ -1,0 +1,1 @@
+//! The configuration: from manifests to a plan.

@@ -1,0 +1,21 @@
+//! The gateway: Tagfleet's tagging server. docs/architecture.md has the drawing; the modules stand here in the order in
+//! which an event passes them.
+
+pub mod ingest;
+
+pub mod event;
+
+pub mod pipeline;
+
+pub mod record;
+
+pub mod log;
+
+pub mod delivery;
+
+pub mod destinations;
+
+pub mod config;
+pub mod plan;
+
+pub mod metrics;

@@ -1,0 +1,3 @@
+//! `tagfleet-gateway`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The metrics of contract and dashboards, in one registry.

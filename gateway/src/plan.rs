@@ -1,0 +1,95 @@
+//! The plan: an applied configuration, compiled. Immutable; replaced as a whole by one atomic store.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use tagfleet_expressions::Expression;
+
+use crate::{
+    destinations::Destination,
+    log::DestinationId,
+    pipeline::{lookup::LookupTables, privacy::IpAddressPolicy},
+    record::Consent,
+};
+
+/// Everything that ingest, pipeline and delivery read of the configuration.
+pub struct Plan {
+    /// The hash of the applied configuration (`tagfleet_config_info`).
+    pub version: String,
+    /// The container's name (label `tagging_container`).
+    pub container: String,
+    /// The clients, in the order in which they may claim a request.
+    pub clients: Vec<Arc<crate::ingest::Client>>,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Who may read answers from another origin.
+    pub cors: crate::ingest::cors::Cors,
+    /// `limits.requestBytes`.
+    pub request_bytes: usize,
+    /// `privacy.ipAddress`.
+    pub ip_address: IpAddressPolicy,
+    /// `consent.default`.
+    pub consent_default: Consent,
+    /// The variables, each before those that read it.
+    pub variables: Vec<Variable>,
+    /// The lookup tables by name.
+    pub lookup_tables: Arc<LookupTables>,
+    /// The destinations.
+    pub destinations: Vec<Arc<PlannedDestination>>,
+}
+
+/// A named expression of the container.
+pub struct Variable {
+    /// As in `vars.<name>`.
+    pub name: Arc<str>,
+    /// What it computes.
+    pub expression: Expression,
+    /// Whether a destination's own expressions read it, so that the log must keep its value.
+    pub stored: bool,
+}
+
+/// A destination, ready to judge and to send.
+pub struct PlannedDestination {
+    /// Its name (label `destination`).
+    pub name: Arc<str>,
+    /// Its number in the log.
+    pub id: DestinationId,
+    /// When it fires.
+    pub trigger: Trigger,
+    /// How it is sent to.
+    pub delivery: DeliverySettings,
+    /// The vendor.
+    pub vendor: Arc<dyn Destination>,
+    /// Where access tokens come from, if the vendor needs one.
+    pub tokens: Option<Arc<dyn crate::delivery::tokens::TokenSource>>,
+    /// Changes when anything above changed: delivery then takes up the new form.
+    pub fingerprint: String,
+}
+
+/// When a destination fires. GTM's trigger.
+#[derive(Default)]
+pub struct Trigger {
+    /// The event names it wants; empty: any.
+    pub events: BTreeSet<Box<str>>,
+    /// The condition beside.
+    pub when: Option<Expression>,
+}
+
+/// `delivery` of a destination, with the defaults filled in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeliverySettings {
+    /// Events in one batch.
+    pub max_events: usize,
+    /// How long the first event of a batch may wait for others.
+    pub max_delay: Duration,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Requests under way at once.
+    pub max_concurrency: usize,
+    /// The wait after the first failure.
+    pub initial_backoff: Duration,
+    /// The longest wait.
+    pub max_backoff: Duration,
+    /// An event older than this becomes a dead letter.
+    pub max_age: Duration,
+}
