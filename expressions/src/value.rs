@@ -100,6 +100,16 @@ impl<'a> Map<'a> {
         self.0.iter().map(|(name, value)| (name.as_ref(), value))
     }
 
+    /// The same object with every text borrowed from this one.
+    #[must_use]
+    pub fn reborrow(&self) -> Map<'_> {
+        Map(self
+            .0
+            .iter()
+            .map(|(name, value)| (Cow::Borrowed(name.as_ref()), value.reborrow()))
+            .collect())
+    }
+
     /// The same object with every text owned.
     #[must_use]
     pub fn into_owned(self) -> Map<'static> {
@@ -186,6 +196,21 @@ impl<'a> Value<'a> {
         match self {
             Self::Map(map) => Some(map),
             _ => None,
+        }
+    }
+
+    /// The same value with every text borrowed from this one: lists and maps are rebuilt, no text is copied.
+    #[must_use]
+    pub fn reborrow(&self) -> Value<'_> {
+        match self {
+            Self::Null => Value::Null,
+            Self::Bool(truth) => Value::Bool(*truth),
+            Self::Int(number) => Value::Int(*number),
+            Self::Uint(number) => Value::Uint(*number),
+            Self::Double(number) => Value::Double(*number),
+            Self::String(text) => Value::String(Cow::Borrowed(text)),
+            Self::List(elements) => Value::List(elements.iter().map(Value::reborrow).collect()),
+            Self::Map(map) => Value::Map(map.reborrow()),
         }
     }
 
