@@ -1,0 +1,24 @@
+# Each target is one line: a script, or cargo.
+
+.PHONY: help demo test bench fuzz generate fmt
+
+help:      ## what there is
+	@grep -E '^[a-z]+: .*##' Makefile | sed 's/: *##/\t/'
+
+demo:      ## build, serve examples/quickstart on loopback, send hits, show what was delivered, print a page to play with
+	@scripts/demo
+
+test:      ## install what is missing and run every check and test
+	@scripts/test
+
+bench:     ## measure the gateway against nginx on this machine and write docs/benchmarks.md
+	@scripts/bench
+
+fuzz:      ## fuzz every parser (FUZZ_SECONDS=600 each; TARGETS="query cookies" for some)
+	@scripts/fuzz
+
+generate:  ## write again what is generated: crds/yaml, docs/reference
+	@scripts/generate
+
+fmt:       ## format
+	@cargo fmt --all
