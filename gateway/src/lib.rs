@@ -19,3 +19,6 @@ pub mod config;
 pub mod plan;
 
 pub mod metrics;
+
+pub mod hashing;
+pub mod secret;

@@ -62,6 +62,8 @@ pub struct PlannedDestination {
     pub vendor: Arc<dyn Destination>,
     /// Where access tokens come from, if the vendor needs one.
     pub tokens: Option<Arc<dyn crate::delivery::tokens::TokenSource>>,
+    /// `paused`: nothing is sent, the backlog waits at its cursor.
+    pub paused: bool,
     /// Changes when anything above changed: delivery then takes up the new form.
     pub fingerprint: String,
 }

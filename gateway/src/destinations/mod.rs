@@ -3,7 +3,7 @@
 //! A vendor is two pure functions: [`Destination::encode`] turns events into requests, [`Destination::classify`] reads a
 //! response. Sending, batching, retrying and dead letters are delivery's work and alike for all.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -91,6 +91,8 @@ pub struct Encoded {
     pub request: Request,
     /// The indexes of its events, in the order in which the request carries them.
     pub events: Vec<usize>,
+    /// Requests of one key are sent one at a time and in order, also when one has to be retried (Pub/Sub ordering).
+    pub ordering_key: Option<String>,
 }
 
 /// All that became of a batch.
@@ -100,6 +102,8 @@ pub struct Encoding {
     pub requests: Vec<Encoded>,
     /// Events that this vendor can never take, by index, each with a reason a person understands: dead letters.
     pub refused: Vec<(usize, Cow<'static, str>)>,
+    /// How often each expression of this destination failed, by its field path (`parameters.value`).
+    pub expression_errors: BTreeMap<String, u64>,
 }
 
 /// What a response means for the events of its request.
@@ -121,6 +125,11 @@ pub enum Outcome {
     },
     /// The vendor refuses the credentials: pause, and try again when they change.
     CredentialsRejected {
+        /// The vendor's own message.
+        reason: String,
+    },
+    /// The receiver asks for no more events (410): pause, and try again when the configuration changes.
+    Gone {
         /// The vendor's own message.
         reason: String,
     },
