@@ -1,1 +1,6 @@
 //! The configuration: from manifests to a plan.
+
+pub mod finding;
+pub mod manifests;
+mod scalars;
+pub mod tree;
