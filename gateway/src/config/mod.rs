@@ -3,4 +3,6 @@
 pub mod finding;
 pub mod manifests;
 mod scalars;
+pub mod schema;
+mod suggest;
 pub mod tree;
