@@ -7,6 +7,8 @@ pub mod event;
 
 pub mod pipeline;
 
+pub mod activation;
+
 pub mod record;
 
 pub mod log;

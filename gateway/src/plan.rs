@@ -17,7 +17,7 @@ pub struct Plan {
     /// The hash of the applied configuration (`tagfleet_config_info`).
     pub version: String,
     /// The container's name (label `tagging_container`).
-    pub container: String,
+    pub container: Arc<str>,
     /// The clients, in the order in which they may claim a request.
     pub clients: Vec<Arc<crate::ingest::Client>>,
     /// Whose X-Forwarded-For is believed.
