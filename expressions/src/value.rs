@@ -48,6 +48,13 @@ impl<'a> Map<'a> {
         Self(Vec::with_capacity(fields))
     }
 
+    /// An object of fields whose names the caller knows to be unique, without looking at them again. Of names that
+    /// repeat all the same, the first one's value is found.
+    #[must_use]
+    pub const fn from_unique(fields: Vec<(Cow<'a, str>, Value<'a>)>) -> Self {
+        Self(fields)
+    }
+
     /// The value of `name`, if it is set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {

@@ -4,6 +4,8 @@
 //! commit. A reader gives one destination the events that are meant for it, in order, and remembers how far it got.
 //! Everything that the ledger needs is in the log and in the cursors, so that it closes across restarts too.
 
+pub mod codec;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
