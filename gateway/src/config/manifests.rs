@@ -272,7 +272,7 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, St
         ("int", Value::Int(..)) | ("bool", Value::Bool(..)) | ("null", Value::Null) => Ok(resolved),
         ("float", Value::Int(number, spelled)) => Ok(Value::Double(*number as f64, spelled.clone())),
         ("float", Value::Double(..)) => Ok(resolved),
-        ("int" | "bool" | "null" | "float", _) => Err(format!("`{text}` is no {suffix}")),
+        ("int" | "bool" | "null" | "float", _) => Err(format!("what is tagged !!{suffix} is none")),
         _ => Err("tags other than YAML's own are not supported".to_owned()),
     }
 }
@@ -326,7 +326,7 @@ mod tests {
             error("a: !secret x"),
             "1:4: tags other than YAML's own are not supported"
         );
-        assert_eq!(error("a: !!int x"), "1:4: `x` is no int");
+        assert_eq!(error("a: !!int x"), "1:4: what is tagged !!int is none");
     }
 
     #[test]
