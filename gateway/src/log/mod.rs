@@ -5,8 +5,17 @@
 //! Everything that the ledger needs is in the log and in the cursors, so that it closes across restarts too.
 
 pub mod codec;
+pub mod memory;
 
-use std::{future::Future, pin::Pin, sync::Arc};
+mod cursor;
+mod hit;
+mod tally;
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -159,6 +168,28 @@ impl Ledger {
     }
 }
 
+/// `buffer.whenFull`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Hits are taken on; [`Log::expire_before`] says what the destinations that lag must let go of.
+    #[default]
+    ExpireLaggard,
+    /// Hits are refused until destinations catch up.
+    Refuse,
+}
+
+impl WhenFull {
+    /// The bytes at which hits are refused. `ExpireLaggard` leaves delivery time to let go of what expires, but not
+    /// without end: a volume that overflows, or a process that is killed for its memory, would lose everything.
+    pub(crate) fn refuses_from(self, max_bytes: u64) -> u64 {
+        const LEAST_OVERSHOOT: u64 = 32 << 20;
+        match self {
+            Self::ExpireLaggard => max_bytes.saturating_add((max_bytes / 4).max(LEAST_OVERSHOOT)),
+            Self::Refuse => max_bytes,
+        }
+    }
+}
+
 /// How full the log is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -188,6 +219,15 @@ pub enum LogError {
         path: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// Another process writes there.
+    #[error(
+        "{path}: another gateway uses this folder (or a command that works on it while the gateway is stopped); \
+         give each its own --data-dir"
+    )]
+    InUse {
+        /// The folder.
+        path: String,
     },
     /// There are as many destinations as numbers.
     #[error("this log has no number left for destination {0}")]
@@ -221,7 +261,9 @@ pub trait Log: Send + Sync {
     fn usage(&self) -> Usage;
 
     /// While the log holds more than it may and `whenFull` is `ExpireLaggard`: the position up to which destinations
-    /// that lag must let go of their events, so that the oldest segment can be deleted.
+    /// that lag must let go of their events, so that the oldest segment can be deleted. This goes for every registered
+    /// destination with a backlog, those that are paused or gone from the configuration too: nobody else's events can
+    /// be deleted while theirs are in the way.
     fn expire_before(&self) -> Option<Position>;
 
     /// Forgets a destination and its backlog (24 h after it was deleted from the configuration).
@@ -236,3 +278,8 @@ pub trait Log: Send + Sync {
 
 /// A log shared by ingest and delivery.
 pub type SharedLog = Arc<dyn Log>;
+
+/// Locks a mutex whose data is valid whenever it is unlocked, so that a panic elsewhere is no reason to stop.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
