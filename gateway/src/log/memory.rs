@@ -21,6 +21,9 @@ use super::{
 /// What a hit takes beside its bytes: the queue's entry and the allocation.
 const HIT_OVERHEAD: u64 = 64;
 
+/// Hits that a reader looks at before it lets others at the log.
+const HITS_A_STEP: usize = 512;
+
 /// A log that lives and dies with the process.
 pub struct MemoryLog {
     shared: Arc<Shared>,
@@ -243,7 +246,11 @@ impl Appender for MemoryAppender {
             };
             if stored > 0 {
                 let max_bytes = self.shared.max_bytes;
-                if state.bytes + hit.size() > self.shared.when_full.refuses_from(max_bytes) {
+                let limit = self.shared.when_full.refuses_from(max_bytes);
+                if state.bytes + hit.size() > limit {
+                    state.trim();
+                }
+                if state.bytes + hit.size() > limit {
                     return Err(AppendError::Full {
                         bytes: state.bytes,
                         max_bytes,
@@ -273,8 +280,9 @@ struct MemoryReader {
     number: u64,
 }
 
-impl Reader for MemoryReader {
-    fn read(&mut self, max_events: usize, max_bytes: usize) -> Result<Chunk, LogError> {
+impl MemoryReader {
+    /// Walks some hits; says whether there is more to walk and room for it.
+    fn walk(&self, chunk: &mut Chunk, max_events: usize, max_bytes: usize, bytes: &mut usize) -> bool {
         let mut state = lock(&self.shared.state);
         let State {
             hits, cursors, head, ..
@@ -283,26 +291,26 @@ impl Reader for MemoryReader {
             .get_mut(&self.destination)
             .filter(|cursor| cursor.is_read_by(self.number))
         else {
-            return Ok(Chunk {
-                events: Vec::new(),
-                next: *head,
-            });
+            chunk.next = *head;
+            return false;
         };
         let from = cursor.walked().position;
-        let mut events: Vec<Stored> = Vec::new();
-        let mut bytes = 0;
         let index = hits.partition_point(|hit| hit.end() <= from);
-        'hits: for found in hits.range(index..) {
+        if index == hits.len() {
+            cursor.walk_to(*head, Place::default());
+        }
+        for found in hits.range(index..).take(HITS_A_STEP) {
             for (position, event, stored) in stored_events(found) {
                 if position < from || !event.is_meant_for(self.destination) {
                     continue;
                 }
-                if events.len() >= max_events || bytes >= max_bytes {
-                    break 'hits;
+                if chunk.events.len() >= max_events || *bytes >= max_bytes {
+                    chunk.next = cursor.walked().position;
+                    return false;
                 }
                 if cursor.walk(position, stored.accepted_ms, Place::default()) {
-                    bytes += stored.payload.len();
-                    events.push(Stored {
+                    *bytes += stored.payload.len();
+                    chunk.events.push(Stored {
                         position,
                         payload: found.bytes.slice_ref(stored.payload),
                     });
@@ -310,10 +318,18 @@ impl Reader for MemoryReader {
             }
             cursor.walk_to(found.end(), Place::default());
         }
-        Ok(Chunk {
-            events,
-            next: cursor.walked().position,
-        })
+        chunk.next = cursor.walked().position;
+        chunk.next < *head
+    }
+}
+
+impl Reader for MemoryReader {
+    fn read(&mut self, max_events: usize, max_bytes: usize) -> Result<Chunk, LogError> {
+        let mut chunk = Chunk::default();
+        let mut bytes = 0;
+        // Ingest waits while the lock is held, so a long stretch without a match is walked in steps.
+        while self.walk(&mut chunk, max_events, max_bytes, &mut bytes) {}
+        Ok(chunk)
     }
 
     fn settle(&mut self, endings: &[(Position, Ending)]) -> Result<(), LogError> {
