@@ -1,1 +1,27 @@
-//! Placeholder.
+//! What the end-to-end tests, the demo and the benchmark share: the programs around the gateway, started and asked.
+//!
+//! A test reads as a story: it writes manifests ([`manifests`]), starts a receiver ([`sink`]), Google's Pub/Sub server
+//! ([`pubsub`]) and the gateway ([`gateway`]), sends hits ([`hit`], [`http`], [`load`]), and asks the receivers and the
+//! gateway's metrics ([`metrics`]) what became of them. Everything here panics with a message when the story cannot go
+//! on: it is test code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
+
+pub mod gateway;
+pub mod hit;
+pub mod http;
+pub mod load;
+pub mod manifests;
+pub mod metrics;
+pub mod ports;
+pub mod process;
+pub mod pubsub;
+pub mod scan;
+pub mod sink;
+pub mod skip;
+pub mod wait;
