@@ -20,6 +20,7 @@ pub mod destinations;
 pub mod config;
 pub mod plan;
 
+pub mod clock;
 pub mod metrics;
 
 pub mod hashing;

@@ -1,6 +1,11 @@
 //! Ingest: from a request to events. One file for each kind of client.
 
+pub mod answers;
+mod connection;
 pub mod cors;
+pub mod limits;
+pub mod server;
+pub mod visitor;
 
 use std::{borrow::Cow, net::IpAddr};
 
