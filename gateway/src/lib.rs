@@ -20,8 +20,10 @@ pub mod destinations;
 pub mod config;
 pub mod plan;
 
+pub mod admin;
 pub mod clock;
 pub mod metrics;
+pub mod status;
 
 pub mod hashing;
 pub mod secret;

@@ -77,9 +77,9 @@ pub fn own(own: super::Answer) -> Answered {
 
 /// 405 with the methods that are served.
 #[must_use]
-pub fn method_not_allowed(line: impl Into<Cow<'static, str>>, allow: &'static str) -> Answered {
+pub fn method_not_allowed(line: impl Into<Cow<'static, str>>, allow: HeaderValue) -> Answered {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, line);
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    answer.headers_mut().insert(ALLOW, allow);
     answer
 }
 

@@ -17,6 +17,8 @@ pub struct Limits {
     pub uri_bytes: usize,
     /// From the first byte of a request to the end of its headers; then the connection is closed.
     pub head_time: Duration,
+    /// Bytes of all bodies together that arrive in pieces; while it is used up such bodies are answered with 503.
+    pub body_memory: usize,
     /// From the headers to the end of the body; then the request is answered with 408.
     pub body_time: Duration,
     /// How long a connection may stay open without a request.
@@ -34,12 +36,13 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 16_384,
+            connections: 8192,
             // As nginx's four buffers of 8 KiB: cookies and a long page URL fit.
             head_bytes: 32 * 1024,
             // GA4's library moves to POST beyond 2 KiB; 16 KiB is what a payload of it may measure.
             uri_bytes: 16 * 1024,
             head_time: Duration::from_secs(10),
+            body_memory: 64 * 1024 * 1024,
             body_time: Duration::from_secs(30),
             // Above the 60 s for which load balancers commonly keep a connection, so that they close first and no
             // request meets a closing connection.

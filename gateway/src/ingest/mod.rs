@@ -1,8 +1,10 @@
 //! Ingest: from a request to events. One file for each kind of client.
 
 pub mod answers;
+mod body;
 mod connection;
 pub mod cors;
+pub mod intake;
 pub mod limits;
 pub mod server;
 pub mod visitor;
@@ -85,3 +87,25 @@ pub struct Client {
 
 /// The kinds of client.
 pub enum ClientKind {}
+
+impl Client {
+    /// Whether requests to this path are its to claim.
+    #[must_use]
+    pub fn owns(&self, _path: &str) -> bool {
+        match self.kind {}
+    }
+
+    /// Makes events of a request whose path it owns.
+    ///
+    /// # Errors
+    /// When there is nothing usable in it, or it is not for this container.
+    pub fn claim<'r>(&self, _request: &HitRequest<'r>) -> Result<Claim<'r>, Refusal> {
+        match self.kind {}
+    }
+
+    /// Whether its hits are always sent by image elements.
+    #[must_use]
+    pub fn answers_with_image(&self) -> bool {
+        match self.kind {}
+    }
+}

@@ -42,6 +42,9 @@ use super::{
 pub trait Worker: 'static {
     /// Answers one request; `peer` is the other end of the connection.
     fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> impl Future<Output = Answered>;
+
+    /// Called once an interval ([`Limits::interval`]), requests or not.
+    fn idle(&self) {}
 }
 
 /// Why the listener could not start.
@@ -236,7 +239,10 @@ where
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
-            _ = interval.tick() => watches.tick(permits.available_permits() == 0),
+            _ = interval.tick() => {
+                watches.tick(permits.available_permits() == 0);
+                connections.worker.idle();
+            }
             deadline = stopped.wait_for(Option::is_some) => break match deadline {
                 Ok(deadline) => deadline.unwrap_or_else(Instant::now),
                 Err(_) => Instant::now(),

@@ -1,0 +1,264 @@
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status`, and what other parts add under paths of their own.
+//!
+//! It is meant for the machine or the pod's own network, so it asks for no credentials and never listens on the public
+//! port.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE},
+};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+
+use crate::{
+    clock,
+    log::SharedLog,
+    metrics::{Metrics, Sources},
+    plan::Plan,
+    status::Board,
+};
+
+/// Connections at a time: probes, scrapes, an operator, a person.
+const CONNECTIONS: usize = 256;
+
+/// The longest body that is read.
+const BODY_BYTES: usize = 64 * 1024;
+
+/// A request that another part may answer, its body whole.
+pub type AdminRequest = Request<Bytes>;
+
+/// An answer, its body whole.
+pub type AdminAnswer = Response<Full<Bytes>>;
+
+/// A part that answers paths of its own, as `/dead-letters`.
+pub trait AdminRoutes: Send + Sync {
+    /// The answer, or `None` when the path is not this part's.
+    fn answer<'r>(
+        &'r self,
+        request: &'r AdminRequest,
+    ) -> Pin<Box<dyn Future<Output = Option<AdminAnswer>> + Send + 'r>>;
+}
+
+/// What there is to tell once the gateway serves.
+pub struct Serving {
+    /// The plan in force.
+    pub plan: Arc<ArcSwap<Plan>>,
+    /// The log.
+    pub log: SharedLog,
+    /// Counts the dead letters of each destination.
+    pub dead_letters: Box<dyn Fn() -> BTreeMap<String, u64> + Send + Sync>,
+    /// Paths of other parts, asked in order.
+    pub routes: Vec<Arc<dyn AdminRoutes>>,
+}
+
+/// What the admin listener tells.
+pub struct Admin {
+    board: Arc<Board>,
+    metrics: Arc<Metrics>,
+    serving: OnceLock<Serving>,
+    stopping: AtomicBool,
+}
+
+impl Admin {
+    /// Alive, and not ready.
+    #[must_use]
+    pub fn new(board: Arc<Board>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            board,
+            metrics,
+            serving: OnceLock::new(),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The plan is loaded and the log is open: `/readyz` says 200 from now on, whatever becomes of vendors and buffer.
+    /// Only the first call counts.
+    pub fn set_serving(&self, serving: Serving) {
+        if self.serving.set(serving).is_err() {
+            tracing::debug!("the admin listener serves already");
+        }
+    }
+
+    /// The gateway is stopping: `/readyz` says 503, so that no new visitors are sent here.
+    pub fn set_stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn ready(&self) -> bool {
+        self.serving.get().is_some() && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, request: &AdminRequest) -> AdminAnswer {
+        let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            "/livez" if reading => text(StatusCode::OK, "ok"),
+            "/readyz" if reading && self.ready() => text(StatusCode::OK, "ok"),
+            "/readyz" if reading && self.stopping.load(Ordering::Relaxed) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "stopping")
+            }
+            "/readyz" if reading => text(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the configuration is not loaded or the log is not open yet",
+            ),
+            path => match self.serving.get() {
+                Some(serving) => self.answer_serving(serving, path, reading, request).await,
+                None => text(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting"),
+            },
+        }
+    }
+
+    async fn answer_serving(
+        &self,
+        serving: &Serving,
+        path: &str,
+        reading: bool,
+        request: &AdminRequest,
+    ) -> AdminAnswer {
+        match path {
+            "/metrics" if reading => match self.metrics.scrape(&serving.sources(&serving.plan.load())) {
+                Ok(metrics) => with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+            },
+            "/status" if reading => {
+                let status = self.board.status(&serving.sources(&serving.plan.load()), self.ready());
+                match serde_json::to_vec_pretty(&status) {
+                    Ok(status) => with_type(StatusCode::OK, "application/json", status),
+                    Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+                }
+            }
+            "/livez" | "/readyz" | "/metrics" | "/status" => text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD only"),
+            _ => {
+                for routes in &serving.routes {
+                    if let Some(answer) = routes.answer(request).await {
+                        return answer;
+                    }
+                }
+                text(StatusCode::NOT_FOUND, "not found")
+            }
+        }
+    }
+}
+
+impl Serving {
+    fn sources<'p>(&self, plan: &'p Plan) -> Sources<'p> {
+        let ledgers = self.log.ledgers().into_iter();
+        Sources {
+            plan,
+            ledgers: ledgers.map(|(name, _, ledger)| (name, ledger)).collect(),
+            usage: self.log.usage(),
+            dead_letters: (self.dead_letters)(),
+            now_ms: clock::now_ms(),
+            now: Instant::now(),
+        }
+    }
+}
+
+fn text(status: StatusCode, line: impl Into<String>) -> AdminAnswer {
+    with_type(status, "text/plain; charset=utf-8", line.into() + "\n")
+}
+
+fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> AdminAnswer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// Why the admin listener could not start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for probes and metrics: {source}; give another address with --admin")]
+pub struct AdminError {
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// A running admin listener; it ends when this is dropped.
+pub struct AdminServer {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl AdminServer {
+    /// Listens on `address` (port 0 takes a free one), on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// When the address is in use or not ours.
+    pub async fn start(address: SocketAddr, admin: Arc<Admin>) -> Result<Self, AdminError> {
+        let failed = |source| AdminError { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let task = tokio::spawn(accept(listener, admin));
+        Ok(Self { address, task })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, admin: Arc<Admin>) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    // The semaphore is never closed, so this goes on until the task is aborted.
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let admin = Arc::clone(&admin);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request| answer(Arc::clone(&admin), request));
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        // Also how long an idle connection stays.
+                        .header_read_timeout(Duration::from_secs(20))
+                        .serve_connection(TokioIo::new(stream), service);
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "an admin connection broke");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "admin connections cannot be accepted, trying again");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Result<AdminAnswer, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = tokio::time::timeout(Duration::from_secs(10), Limited::new(body, BODY_BYTES).collect()).await;
+    Ok(match body {
+        Ok(Ok(body)) => admin.answer(&Request::from_parts(parts, body.to_bytes())).await,
+        Ok(Err(error)) => text(StatusCode::BAD_REQUEST, error.to_string()),
+        Err(_) => text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+    })
+}

@@ -1,0 +1,409 @@
+//! What happens to a request: its client is found by path, makes events of it, the pipeline judges them, the log takes
+//! them, and the answer waits until they are safe.
+//!
+//! Each worker thread owns an [`IntakeWorker`]: its writing end of the log, its view of the plan (one atomic load per
+//! request), and the metric handles of that plan.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use arc_swap::{ArcSwap, Cache};
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
+    header::{ACCEPT, ALLOW, EXPECT, HOST, HeaderName},
+    request::Parts,
+};
+use hyper::body::Incoming;
+use prometheus::IntCounter;
+use tagfleet_expressions::{STEPS_PER_HIT, Steps};
+
+use super::{
+    Answer, Client, HitRequest, Refusal,
+    answers::{self, Answered},
+    body::{self, BodyError, BodyMemory},
+    limits::Limits,
+    server::Worker,
+    visitor::visitor,
+};
+use crate::{
+    clock,
+    log::{Accepted, AppendError, Appender, Commit, SharedLog},
+    metrics::{ClientMetrics, Metrics},
+    pipeline::{self, Judged},
+    plan::Plan,
+};
+
+/// What all workers of a gateway share.
+pub struct Intake {
+    plan: Arc<ArcSwap<Plan>>,
+    log: SharedLog,
+    metrics: Arc<Metrics>,
+    body_memory: BodyMemory,
+    body_time: Duration,
+    uri_bytes: usize,
+}
+
+impl Intake {
+    /// Intake into this log, judged by whatever plan is in force when a request arrives.
+    #[must_use]
+    pub fn new(plan: Arc<ArcSwap<Plan>>, log: SharedLog, metrics: Arc<Metrics>, limits: &Limits) -> Self {
+        Self {
+            plan,
+            log,
+            metrics,
+            body_memory: BodyMemory::new(limits.body_memory),
+            body_time: limits.body_time,
+            uri_bytes: limits.uri_bytes,
+        }
+    }
+
+    /// The part of one worker thread, made on it.
+    #[must_use]
+    pub fn worker(self: &Arc<Self>) -> IntakeWorker {
+        IntakeWorker {
+            plan: RefCell::new(Cache::new(Arc::clone(&self.plan))),
+            current: RefCell::new(Rc::new(Current::new(self.plan.load_full(), &self.metrics))),
+            appender: RefCell::new(self.log.appender()),
+            intake: Arc::clone(self),
+        }
+    }
+}
+
+/// One worker's intake.
+pub struct IntakeWorker {
+    intake: Arc<Intake>,
+    plan: RefCell<Cache<Arc<ArcSwap<Plan>>, Arc<Plan>>>,
+    current: RefCell<Rc<Current>>,
+    appender: RefCell<Box<dyn Appender>>,
+}
+
+/// The plan in force with the handles that its clients' hits touch.
+struct Current {
+    plan: Arc<Plan>,
+    clients: Vec<ClientMetrics>,
+    unclaimed: ClientMetrics,
+}
+
+impl Current {
+    fn new(plan: Arc<Plan>, metrics: &Metrics) -> Self {
+        let clients = plan.clients.iter().map(|client| metrics.client(Some(&client.name)));
+        Self {
+            clients: clients.collect(),
+            unclaimed: metrics.client(None),
+            plan,
+        }
+    }
+
+    /// The first client that owns the path, by order.
+    fn client(&self, path: &str) -> Option<(&Client, &ClientMetrics)> {
+        let mut clients = self.plan.clients.iter().zip(&self.clients);
+        clients
+            .find(|(client, _)| client.owns(path))
+            .map(|(client, metrics)| (&**client, metrics))
+    }
+}
+
+impl Worker for IntakeWorker {
+    async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answered {
+        let arrived = Instant::now();
+        let current = self.current();
+        let (parts, body) = request.into_parts();
+        let client = current.client(parts.uri.path());
+        let (answer, metrics) = match (self.check(&parts), client) {
+            (Err(answer), None) => (answer, &current.unclaimed),
+            (Err(answer), Some((_, metrics))) => (answer, metrics),
+            (Ok(()), None) => (unclaimed(&parts), &current.unclaimed),
+            (Ok(()), Some((client, metrics))) => {
+                let hit = ClaimedHit {
+                    worker: self,
+                    plan: &current.plan,
+                    client,
+                    metrics,
+                    parts: &parts,
+                };
+                (hit.answer(body, peer).await, metrics)
+            }
+        };
+        metrics.answered(answer.status(), arrived.elapsed());
+        answer
+    }
+
+    fn idle(&self) {
+        // Lets go of a plan that is no longer in force even if no request ever comes.
+        drop(self.current());
+    }
+}
+
+impl IntakeWorker {
+    fn current(&self) -> Rc<Current> {
+        let mut cache = self.plan.borrow_mut();
+        let plan = cache.load();
+        let mut current = self.current.borrow_mut();
+        if !Arc::ptr_eq(plan, &current.plan) {
+            *current = Rc::new(Current::new(Arc::clone(plan), &self.intake.metrics));
+        }
+        Rc::clone(&current)
+    }
+
+    /// What holds for every request, whoever's path it is.
+    fn check(&self, parts: &Parts) -> Result<(), Answered> {
+        if parts.version == Version::HTTP_11 && !parts.headers.contains_key(HOST) {
+            // RFC 9112 section 3.2.
+            return Err(answers::text(StatusCode::BAD_REQUEST, "no Host header"));
+        }
+        let uri_bytes = parts.uri.path_and_query().map_or(0, |uri| uri.as_str().len());
+        if uri_bytes > self.intake.uri_bytes {
+            let line = format!("the URL is longer than {} bytes", self.intake.uri_bytes);
+            return Err(answers::text(StatusCode::URI_TOO_LONG, line));
+        }
+        Ok(())
+    }
+}
+
+/// A path that no client owns: the probes of load balancers, or nothing of ours.
+fn unclaimed(parts: &Parts) -> Answered {
+    match parts.uri.path() {
+        "/healthz" | "/healthy" if matches!(parts.method, Method::GET | Method::HEAD) => {
+            answers::text(StatusCode::OK, "ok")
+        }
+        "/healthz" | "/healthy" => {
+            answers::method_not_allowed("GET or HEAD only", HeaderValue::from_static("GET, HEAD"))
+        }
+        _ => answers::text(StatusCode::NOT_FOUND, "not found"),
+    }
+}
+
+/// A request whose path a client owns.
+struct ClaimedHit<'w> {
+    worker: &'w IntakeWorker,
+    plan: &'w Plan,
+    client: &'w Client,
+    metrics: &'w ClientMetrics,
+    parts: &'w Parts,
+}
+
+impl ClaimedHit<'_> {
+    async fn answer(&self, body: Incoming, peer: IpAddr) -> Answered {
+        let cors = &self.plan.cors;
+        let headers = &self.parts.headers;
+        let mut answer = match self.parts.method {
+            Method::GET | Method::HEAD => self.hit(&Bytes::new(), peer).await,
+            Method::POST => match self.body(body).await {
+                Ok(body) => self.hit(&body, peer).await,
+                Err(error) => refused_body(error, self.parts.version),
+            },
+            Method::OPTIONS => {
+                let mut answer = answers::no_content();
+                answer.headers_mut().insert(ALLOW, METHODS);
+                cors.preflight(headers, answer.headers_mut());
+                return answer;
+            }
+            _ => answers::method_not_allowed("GET, HEAD, POST or OPTIONS only", METHODS),
+        };
+        cors.answer(headers, answer.headers_mut());
+        answer
+    }
+
+    async fn body(&self, body: Incoming) -> Result<Bytes, BodyError> {
+        let intake = &self.worker.intake;
+        let expects = self.parts.headers.contains_key(EXPECT);
+        body::read(
+            body,
+            expects,
+            self.plan.request_bytes,
+            intake.body_time,
+            &intake.body_memory,
+        )
+        .await
+    }
+
+    async fn hit(&self, body: &[u8], peer: IpAddr) -> Answered {
+        let taken = match self.take(body, peer) {
+            Ok(taken) => taken,
+            Err(refused) => return refused,
+        };
+        if let Some(commit) = taken.commit
+            && let Err(error) = commit.done().await
+        {
+            return not_taken(&error);
+        }
+        match taken.answer {
+            Some(own) => answers::own(own),
+            None if self.client.answers_with_image() || wants_image(&self.parts.headers) => answers::pixel(),
+            None => answers::no_content(),
+        }
+    }
+
+    /// From the request to the log, without waiting: nothing that borrows from the request lives on.
+    fn take(&self, body: &[u8], peer: IpAddr) -> Result<Taken, Answered> {
+        let Parts {
+            method, uri, headers, ..
+        } = self.parts;
+        let request = HitRequest {
+            method: if method == Method::HEAD { &Method::GET } else { method },
+            path: uri.path(),
+            query: uri.query().unwrap_or_default(),
+            headers,
+            body,
+            visitor: visitor(peer, headers, &self.plan.trusted_proxies),
+            received_ms: clock::now_ms(),
+        };
+        let claim = self
+            .client
+            .claim(&request)
+            .map_err(|refusal| self.refused(&refusal, method))?;
+        self.metrics.invalid.inc_by(claim.invalid);
+
+        let mut steps = Steps::new(STEPS_PER_HIT);
+        let judged: Vec<Judged<'_>> = claim
+            .events
+            .into_iter()
+            .map(|event| pipeline::judge(self.plan, event, &request, &mut steps))
+            .collect();
+        for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
+            let metrics = &self.worker.intake.metrics;
+            metrics.expression_errors(&failed.object, &failed.expression, 1);
+        }
+        let commit = match self.append(&judged) {
+            Ok(commit) => commit.map(|commit| Awaited {
+                commit: Some(commit),
+                events: judged.len() as u64,
+                accepted: self.metrics.accepted.clone(),
+            }),
+            Err(error) => return Err(not_taken(&error)),
+        };
+        Ok(Taken {
+            commit,
+            answer: claim.answer,
+        })
+    }
+
+    fn append(&self, judged: &[Judged<'_>]) -> Result<Option<Commit>, AppendError> {
+        fn accepted<'e, 'a>(judged: &'e Judged<'a>) -> Accepted<'e, 'a> {
+            Accepted {
+                record: &judged.record,
+                verdicts: &judged.verdicts,
+            }
+        }
+        let mut appender = self.worker.appender.borrow_mut();
+        match judged {
+            [] => Ok(None),
+            // Nearly every hit: no list needed.
+            [only] => appender.append(&[accepted(only)]).map(Some),
+            several => {
+                let several: Vec<_> = several.iter().map(accepted).collect();
+                appender.append(&several).map(Some)
+            }
+        }
+    }
+
+    fn refused(&self, refusal: &Refusal, method: &Method) -> Answered {
+        let line = refusal.to_string();
+        match refusal {
+            Refusal::BadRequest(_) => {
+                self.metrics.invalid.inc();
+                answers::text(StatusCode::BAD_REQUEST, line)
+            }
+            Refusal::Forbidden(_) => answers::text(StatusCode::FORBIDDEN, line),
+            Refusal::MethodNotAllowed(_) if method == Method::POST => {
+                answers::method_not_allowed(line, HeaderValue::from_static("GET, HEAD, OPTIONS"))
+            }
+            Refusal::MethodNotAllowed(_) => {
+                answers::method_not_allowed(line, HeaderValue::from_static("POST, OPTIONS"))
+            }
+        }
+    }
+}
+
+/// What became of a hit that the log has in its hands.
+struct Taken {
+    commit: Option<Awaited>,
+    answer: Option<Answer>,
+}
+
+/// A commit that is waited for, and the events that count as accepted once it is done.
+struct Awaited {
+    commit: Option<Commit>,
+    events: u64,
+    accepted: IntCounter,
+}
+
+impl Awaited {
+    async fn done(mut self) -> Result<(), AppendError> {
+        let result = poll_fn(|cx| match self.commit.as_mut() {
+            Some(commit) => commit.as_mut().poll(cx),
+            None => Poll::Ready(Ok(())),
+        })
+        .await;
+        self.commit = None;
+        if result.is_ok() {
+            self.accepted.inc_by(self.events);
+        }
+        result
+    }
+}
+
+impl Drop for Awaited {
+    /// The sender went away meanwhile. Its events are in the log all the same, and count if they stay there.
+    fn drop(&mut self) {
+        if let Some(commit) = self.commit.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (accepted, events) = (self.accepted.clone(), self.events);
+            runtime.spawn(async move {
+                if commit.await.is_ok() {
+                    accepted.inc_by(events);
+                }
+            });
+        }
+    }
+}
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Whether an image element sent this, which shows an error unless it gets an image.
+fn wants_image(headers: &HeaderMap) -> bool {
+    match headers.get(SEC_FETCH_DEST) {
+        Some(destination) => destination == "image",
+        None => headers
+            .get(ACCEPT)
+            .is_some_and(|accept| accept.as_bytes().starts_with(b"image/")),
+    }
+}
+
+fn refused_body(error: BodyError, version: Version) -> Answered {
+    let line = error.to_string();
+    let (status, close) = match error {
+        BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, false),
+        BodyError::Slow => (StatusCode::REQUEST_TIMEOUT, true),
+        BodyError::Broken => (StatusCode::BAD_REQUEST, true),
+        BodyError::Busy => return answers::try_later(StatusCode::SERVICE_UNAVAILABLE, line),
+    };
+    let mut answer = answers::text(status, line);
+    if close {
+        answers::close_after(&mut answer, version);
+    }
+    answer
+}
+
+/// 503: the sender learns the reason in a word, the numbers stay inside.
+fn not_taken(error: &AppendError) -> Answered {
+    tracing::debug!(%error, "a hit was not taken");
+    let line = match error {
+        AppendError::Full { .. } => "the buffer is full",
+        AppendError::Device(_) => "the buffer cannot be written",
+        AppendError::Busy => "too many hits wait for the buffer",
+        AppendError::Closed => "the gateway is stopping",
+    };
+    answers::try_later(StatusCode::SERVICE_UNAVAILABLE, line)
+}

@@ -1,0 +1,313 @@
+//! `/status`: what the gateway runs with and how it fares, for the operator and for people.
+//!
+//! Configuration and delivery note what only they know on the [`Board`], off the hot path; the rest is read from plan
+//! and log when somebody asks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::Instant,
+};
+
+use serde::Serialize;
+
+use crate::{
+    log::{Ledger, Usage},
+    metrics::{Sources, lag},
+};
+
+/// The answer of `/status`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The container's name.
+    pub container: String,
+    /// The configuration in force.
+    pub configuration: Configuration,
+    /// Seconds since the gateway started.
+    pub uptime_seconds: u64,
+    /// As `/readyz` says.
+    pub ready: bool,
+    /// The clients, in the order in which they may claim a request.
+    pub clients: Vec<ClientStatus>,
+    /// The destinations.
+    pub destinations: Vec<DestinationStatus>,
+    /// How full the buffer is.
+    pub buffer: BufferStatus,
+    /// What of the configuration was refused, and why.
+    pub refusals: Vec<Refusal>,
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Configuration {
+    /// Its hash, as in `tagfleet_config_info`.
+    pub version: String,
+}
+
+/// A client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientStatus {
+    /// Its name.
+    pub name: String,
+}
+
+/// How full the buffer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BufferStatus {
+    /// Bytes held.
+    pub bytes: u64,
+    /// Events held.
+    pub events: u64,
+    /// Bytes it may hold.
+    pub max_bytes: u64,
+}
+
+/// A destination.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationStatus {
+    /// Its name.
+    pub name: String,
+    /// What delivery does at the moment.
+    #[serde(flatten)]
+    pub delivery: Delivery,
+    /// Age of the oldest event not yet delivered.
+    pub lag_seconds: f64,
+    /// Its ledger.
+    pub ledger: LedgerStatus,
+    /// Dead letters kept.
+    pub dead_letters: u64,
+    /// The last failure, kept after it was overcome.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+    /// When a request last succeeded, unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_success_ms: Option<i64>,
+}
+
+/// The ledger of a destination: `accepted` is the sum of all others but `imbalance`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LedgerStatus {
+    /// Events that the container accepted while the destination was in force.
+    pub accepted: u64,
+    /// Not wanted by its trigger.
+    pub filtered: u64,
+    /// Without the consent that it requires.
+    pub consent_denied: u64,
+    /// Taken by the vendor.
+    pub delivered: u64,
+    /// Moved to the dead letters.
+    pub dead_lettered: u64,
+    /// Dropped for want of room.
+    pub expired: u64,
+    /// Erased on request.
+    pub erased: u64,
+    /// In the log, with no end yet.
+    pub in_flight: u64,
+    /// 0, or something was lost or counted twice.
+    pub imbalance: i64,
+}
+
+impl From<Ledger> for LedgerStatus {
+    fn from(ledger: Ledger) -> Self {
+        Self {
+            accepted: ledger.accepted,
+            filtered: ledger.filtered,
+            consent_denied: ledger.consent_denied,
+            delivered: ledger.delivered,
+            dead_lettered: ledger.dead_lettered,
+            expired: ledger.expired,
+            erased: ledger.erased,
+            in_flight: ledger.in_flight,
+            imbalance: ledger.imbalance(),
+        }
+    }
+}
+
+/// What delivery does for a destination.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all_fields = "camelCase")]
+pub enum Delivery {
+    /// It sends, or has nothing to send.
+    #[default]
+    Delivering,
+    /// The vendor fails; the next try comes by itself.
+    Retrying {
+        /// When, unix milliseconds.
+        next_attempt_ms: i64,
+    },
+    /// The vendor refuses the credentials, or they have not arrived: it waits for others.
+    WaitingForCredentials,
+    /// The receiver asks for no more events: it waits for another configuration.
+    Stopped,
+    /// `paused` is set.
+    Paused,
+}
+
+/// The last failure of a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LastError {
+    /// When, unix milliseconds.
+    pub at_ms: i64,
+    /// The vendor's or the system's own words, without secrets.
+    pub message: String,
+}
+
+/// A mistake in the configuration that keeps an object at its last good form, or out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// Kind and name, `Destination/meta`.
+    pub object: String,
+    /// The field's path, `spec.trigger.when`.
+    pub field: String,
+    /// What is wrong, and how to put it right.
+    pub message: String,
+    /// File and line, where the configuration is files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
+}
+
+/// Where configuration and delivery note what `/status` shows.
+#[derive(Debug)]
+pub struct Board {
+    started: Instant,
+    refusals: RwLock<Vec<Refusal>>,
+    destinations: RwLock<BTreeMap<String, Arc<DestinationBoard>>>,
+}
+
+impl Default for Board {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Board {
+    /// An empty board; the uptime counts from here.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            refusals: RwLock::default(),
+            destinations: RwLock::default(),
+        }
+    }
+
+    /// Replaces the refusals by those of the configuration that was read last.
+    pub fn set_refusals(&self, mut refusals: Vec<Refusal>) {
+        refusals.sort();
+        *self.refusals.write().unwrap_or_else(PoisonError::into_inner) = refusals;
+    }
+
+    /// The refusals in order.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.refusals.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The notes on one destination, begun now if there are none.
+    #[must_use]
+    pub fn destination(&self, name: &str) -> Arc<DestinationBoard> {
+        let mut destinations = self.destinations.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(destinations.entry(name.to_owned()).or_default())
+    }
+
+    /// Drops the notes on destinations that are no longer configured.
+    pub fn retain_destinations(&self, keep: impl Fn(&str) -> bool) {
+        let mut destinations = self.destinations.write().unwrap_or_else(PoisonError::into_inner);
+        destinations.retain(|name, _| keep(name));
+    }
+
+    /// Everything together.
+    #[must_use]
+    pub fn status(&self, sources: &Sources<'_>, ready: bool) -> Status {
+        let notes = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
+        // A name that comes back keeps its ledger; one that is gone is not shown, its backlog waits in the log.
+        let names: BTreeSet<&str> = sources.plan.destinations.iter().map(|planned| &*planned.name).collect();
+        let destinations = names.into_iter().map(|name| {
+            let ledger = sources.ledgers.get(name).copied().unwrap_or_default();
+            let notes = notes.get(name).map(|notes| notes.read()).unwrap_or_default();
+            DestinationStatus {
+                name: name.to_owned(),
+                delivery: notes.delivery,
+                lag_seconds: lag(&ledger, sources.now_ms).as_secs_f64(),
+                ledger: ledger.into(),
+                dead_letters: sources.dead_letters.get(name).copied().unwrap_or_default(),
+                last_error: notes.last_error,
+                last_success_ms: notes.last_success_ms,
+            }
+        });
+        let clients = sources.plan.clients.iter().map(|client| ClientStatus {
+            name: client.name.clone(),
+        });
+        let Usage {
+            bytes,
+            events,
+            max_bytes,
+        } = sources.usage;
+        Status {
+            container: sources.plan.container.to_string(),
+            configuration: Configuration {
+                version: sources.plan.version.clone(),
+            },
+            uptime_seconds: self.started.elapsed().as_secs(),
+            ready,
+            clients: clients.collect(),
+            destinations: destinations.collect(),
+            buffer: BufferStatus {
+                bytes,
+                events,
+                max_bytes,
+            },
+            refusals: self.refusals(),
+        }
+    }
+}
+
+/// The notes on one destination.
+#[derive(Debug, Default)]
+pub struct DestinationBoard {
+    notes: Mutex<Notes>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Notes {
+    delivery: Delivery,
+    last_error: Option<LastError>,
+    last_success_ms: Option<i64>,
+}
+
+impl DestinationBoard {
+    fn read(&self) -> Notes {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Notes)) {
+        change(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// A request failed; `message` must not hold a secret.
+    pub fn report_error(&self, at_ms: i64, message: impl Into<String>) {
+        let message = message.into();
+        self.write(|notes| notes.last_error = Some(LastError { at_ms, message }));
+    }
+
+    /// A request succeeded.
+    pub fn report_success(&self, at_ms: i64) {
+        self.write(|notes| {
+            notes.last_success_ms = Some(at_ms);
+            notes.delivery = Delivery::Delivering;
+        });
+    }
+
+    /// What delivery does from now on.
+    pub fn set(&self, delivery: Delivery) {
+        self.write(|notes| notes.delivery = delivery);
+    }
+}
