@@ -1,0 +1,85 @@
+//! The types of conditions and their reasons, as operator and gateways write them. docs/conditions.md explains each.
+
+/// Types of conditions of a TaggingContainer.
+pub mod tagging_container {
+    /// The specification is valid and in force. The operator's verdict.
+    pub const ACCEPTED: &str = "Accepted";
+    /// The fleet serves: this generation is rolled out and has ready endpoints.
+    pub const READY: &str = "Ready";
+    /// A change is being rolled out.
+    pub const PROGRESSING: &str = "Progressing";
+    /// The fleet does less than it should: pods are missing, or gateways refuse the configuration.
+    pub const DEGRADED: &str = "Degraded";
+    /// What the buffer survives; its reason names the level.
+    pub const DURABLE: &str = "Durable";
+    /// The pods do not run the newest gateway image yet.
+    pub const OUT_OF_DATE: &str = "OutOfDate";
+}
+
+/// Types of conditions of a Destination.
+pub mod destination {
+    /// The specification is valid and in force. The operator's verdict.
+    pub const ACCEPTED: &str = "Accepted";
+    /// Every Secret that it refers to is there, shared, and has arrived in the gateways.
+    pub const CREDENTIALS_RESOLVED: &str = "CredentialsResolved";
+    /// Events arrive at the vendor.
+    pub const DELIVERING: &str = "Delivering";
+}
+
+/// Reasons: one CamelCase word each. The same words are the reasons of [`crate::validate::Finding`]s.
+pub mod reasons {
+    /// Valid and in force.
+    pub const ACCEPTED: &str = "Accepted";
+    /// A field has a value that it cannot have.
+    pub const INVALID: &str = "Invalid";
+    /// An expression does not compile.
+    pub const EXPRESSION_INVALID: &str = "ExpressionInvalid";
+    /// An expression gives a value of the wrong type.
+    pub const EXPRESSION_TYPE: &str = "ExpressionType";
+    /// An expression reads a variable that the container does not have.
+    pub const VARIABLE_NOT_FOUND: &str = "VariableNotFound";
+    /// Variables read each other in a circle.
+    pub const VARIABLE_CYCLE: &str = "VariableCycle";
+    /// An expression looks up a table that the container does not have.
+    pub const LOOKUP_TABLE_NOT_FOUND: &str = "LookupTableNotFound";
+    /// A lookup table does not parse.
+    pub const LOOKUP_TABLE_INVALID: &str = "LookupTableInvalid";
+    /// A TaggingContainer that is referred to does not exist.
+    pub const CONTAINER_NOT_FOUND: &str = "ContainerNotFound";
+    /// A Destination that is referred to does not exist, or does not refer to the container.
+    pub const DESTINATION_NOT_FOUND: &str = "DestinationNotFound";
+    /// A Secret that is referred to does not exist.
+    pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// A Secret has not the key that is referred to.
+    pub const SECRET_KEY_NOT_FOUND: &str = "SecretKeyNotFound";
+    /// A Secret does not carry the label `tagfleet.dev/credentials: "true"`.
+    pub const SECRET_NOT_SHARED: &str = "SecretNotShared";
+    /// A Secret was found but has not arrived in every gateway yet.
+    pub const PROPAGATING: &str = "Propagating";
+    /// A ConfigMap that is referred to does not exist.
+    pub const CONFIG_MAP_NOT_FOUND: &str = "ConfigMapNotFound";
+    /// A ConfigMap has not the key that is referred to.
+    pub const CONFIG_MAP_KEY_NOT_FOUND: &str = "ConfigMapKeyNotFound";
+    /// Two objects, or two things in one object, have the same name or claim the same path.
+    pub const DUPLICATE: &str = "Duplicate";
+    /// A class of parameters that is not defined.
+    pub const CLASS_NOT_FOUND: &str = "ClassNotFound";
+    /// Nothing can come of this, though nothing is wrong with it.
+    pub const NO_EFFECT: &str = "NoEffect";
+    /// An older container owns the hostname.
+    pub const HOSTNAME_CONFLICT: &str = "HostnameConflict";
+    /// A gateway refuses the configuration.
+    pub const GATEWAY_REFUSED: &str = "GatewayRefused";
+    /// The vendor refuses the credentials.
+    pub const CREDENTIALS_REJECTED: &str = "CredentialsRejected";
+    /// Nothing of the buffer survives the process.
+    pub const MEMORY: &str = "Memory";
+    /// The buffer survives a restart of the container; scale-in or eviction during an outage loses the backlog.
+    pub const EMPTY_DIR: &str = "EmptyDir";
+    /// The buffer survives the loss of the pod.
+    pub const VOLUME: &str = "Volume";
+    /// The buffer survives the loss of a node.
+    pub const JET_STREAM: &str = "JetStream";
+    /// The object is paused.
+    pub const PAUSED: &str = "Paused";
+}
