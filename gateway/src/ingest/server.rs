@@ -394,3 +394,6 @@ async fn drive<W: Worker>(
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;
