@@ -45,7 +45,7 @@ pub enum Protocol {
 pub struct Request {
     /// The method.
     pub method: Method,
-    /// The whole URL. May carry a secret: log [`Request::describe`] instead.
+    /// The whole URL. May carry a secret: log [`Request::target`] instead.
     pub url: Url,
     /// Headers, Content-Type among them.
     pub headers: HeaderMap,
@@ -58,16 +58,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// Method, scheme, host and path: what may be logged.
+    /// Scheme, host and port: what errors and logs may say of the URL. The path stays out, as a webhook's often is a
+    /// secret; so do user name and query.
     #[must_use]
-    pub fn describe(&self) -> String {
-        format!(
-            "{} {}://{}{}",
-            self.method,
-            self.url.scheme(),
-            self.url.authority(),
-            self.url.path()
-        )
+    pub fn target(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        match self.url.port() {
+            Some(port) => format!("{}://{host}:{port}", self.url.scheme()),
+            None => format!("{}://{host}", self.url.scheme()),
+        }
     }
 }
 
