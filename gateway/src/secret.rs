@@ -1,36 +1,39 @@
-//! Secrets: text that is compared and sent, and never shown.
+//! A value that must never be printed.
 
 use std::fmt;
 
 use subtle::ConstantTimeEq;
 
-/// A secret's bytes. `Debug` shows none of them, comparison takes the same time wherever two values differ.
-#[derive(Clone)]
-pub struct Secret(Box<[u8]>);
+/// A credential. Neither `Debug` nor any error shows it; [`Secret::expose`] is the one way to read it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
 
 impl Secret {
-    /// A secret from what a Secret's key holds.
+    /// Keeps `value`.
     #[must_use]
-    pub fn new(value: impl Into<Vec<u8>>) -> Self {
-        Self(value.into().into_boxed_slice())
+    pub fn new(value: impl Into<Box<str>>) -> Self {
+        Self(value.into())
     }
 
-    /// Whether `given` is this secret. An empty secret matches nothing: a key that was emptied opens no door.
+    /// The value, for the one place that sends or signs with it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Secret {
+    /// Whether a sender gave this secret, in a time that does not tell where the two differ. An empty secret matches
+    /// nothing: a key that was emptied opens no door.
     #[must_use]
     pub fn matches(&self, given: &[u8]) -> bool {
-        !self.0.is_empty() && bool::from(self.0.ct_eq(given))
-    }
-
-    /// The bytes, to sign or to send with.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        &self.0
+        !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(given))
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret(redacted)")
+        formatter.write_str("[secret]")
     }
 }
 
@@ -75,6 +78,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn debug_does_not_show_the_value() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "[secret]");
+    }
+
+    #[test]
     fn a_secret_matches_only_itself() {
         let secret = Secret::new("mp-secret");
         assert!(secret.matches(b"mp-secret"));
@@ -93,11 +101,6 @@ mod tests {
         let secrets = Secrets::new(Secret::new("new")).with_previous(Secret::new("old"));
         assert!(secrets.matches(b"new") && secrets.matches(b"old"));
         assert!(!secrets.matches(b"older"));
-    }
-
-    #[test]
-    fn debug_shows_nothing_of_it() {
-        let secrets = Secrets::new(Secret::new("hunter2")).with_previous(Secret::new("hunter1"));
-        assert!(!format!("{secrets:?}").contains("hunter"));
+        assert!(!format!("{secrets:?}").contains("old"));
     }
 }
