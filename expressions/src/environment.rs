@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::Value;
+
 /// A name that an expression may start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Root {
@@ -55,33 +57,93 @@ pub enum Type {
     Map,
 }
 
+impl Type {
+    /// The type of a value.
+    #[must_use]
+    pub const fn of(value: &Value<'_>) -> Self {
+        match value {
+            Value::Null => Self::Null,
+            Value::Bool(_) => Self::Bool,
+            Value::Int(_) => Self::Int,
+            Value::Uint(_) => Self::Uint,
+            Value::Double(_) => Self::Double,
+            Value::String(_) => Self::String,
+            Value::List(_) => Self::List,
+            Value::Map(_) => Self::Map,
+        }
+    }
+
+    pub(crate) const fn is_number(self) -> bool {
+        matches!(self, Self::Int | Self::Uint | Self::Double)
+    }
+}
+
+impl std::fmt::Display for Type {
+    /// The name that CEL gives the type.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Dyn => "dyn",
+            Self::Null => "null",
+            Self::Bool => "bool",
+            Self::Int => "int",
+            Self::Uint => "uint",
+            Self::Double => "double",
+            Self::String => "string",
+            Self::List => "list",
+            Self::Map => "map",
+        })
+    }
+}
+
 /// What an expression may read where it stands.
 #[derive(Clone, Debug)]
 pub struct Environment {
     roots: Vec<Root>,
     variables: BTreeMap<String, Type>,
     tables: BTreeMap<String, Option<BTreeSet<String>>>,
+    /// How many comprehensions may stand inside each other.
+    nested_comprehensions: usize,
 }
 
 impl Environment {
     /// Where `event`, `consent` and `vars` are visible: triggers, parameters, attributes.
     #[must_use]
     pub fn event() -> Self {
-        Self::with_roots(&[Root::Event, Root::Consent, Root::Vars])
+        Self::with_roots(&[Root::Event, Root::Consent, Root::Vars], 1)
     }
 
     /// Where only `self` is visible: a validation rule of a Kubernetes schema (`x-kubernetes-validations`).
+    ///
+    /// One comprehension may stand in another there, as rules need it that compare a list with itself
+    /// (`self.all(x, self.exists_one(y, y.name == x.name))`): it judges an object being applied, not every hit.
     #[must_use]
     pub fn schema_rule() -> Self {
-        Self::with_roots(&[Root::This])
+        Self::with_roots(&[Root::This], 2)
     }
 
-    fn with_roots(roots: &[Root]) -> Self {
+    fn with_roots(roots: &[Root], nested_comprehensions: usize) -> Self {
         Self {
             roots: roots.to_vec(),
             variables: BTreeMap::new(),
             tables: BTreeMap::new(),
+            nested_comprehensions,
         }
+    }
+
+    pub(crate) fn roots(&self) -> &[Root] {
+        &self.roots
+    }
+
+    pub(crate) fn variables(&self) -> &BTreeMap<String, Type> {
+        &self.variables
+    }
+
+    pub(crate) fn tables(&self) -> &BTreeMap<String, Option<BTreeSet<String>>> {
+        &self.tables
+    }
+
+    pub(crate) fn nested_comprehensions(&self) -> usize {
+        self.nested_comprehensions
     }
 
     /// Makes `request` visible too: in variables and container-wide transformations.
