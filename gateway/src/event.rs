@@ -116,6 +116,14 @@ impl<'a> Event<'a> {
         &self.fields
     }
 
+    /// The same event with every text owned.
+    #[must_use]
+    pub fn into_owned(self) -> Event<'static> {
+        Event {
+            fields: self.fields.into_owned(),
+        }
+    }
+
     /// All fields to change in place.
     pub fn fields_mut(&mut self) -> &mut Map<'a> {
         &mut self.fields

@@ -312,6 +312,11 @@ impl ClaimedHit<'_> {
                 self.metrics.invalid.inc();
                 answers::text(StatusCode::BAD_REQUEST, line)
             }
+            Refusal::NoEvent { invalid, .. } => {
+                self.metrics.invalid.inc_by(*invalid);
+                answers::text(StatusCode::BAD_REQUEST, line)
+            }
+            Refusal::TooLarge(_) => answers::text(StatusCode::PAYLOAD_TOO_LARGE, line),
             Refusal::Forbidden(_) => answers::text(StatusCode::FORBIDDEN, line),
             Refusal::MethodNotAllowed(_) if method == Method::POST => {
                 answers::method_not_allowed(line, HeaderValue::from_static("GET, HEAD, OPTIONS"))

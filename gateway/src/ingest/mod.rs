@@ -2,14 +2,35 @@
 
 pub mod answers;
 mod body;
+mod complete;
 mod connection;
+mod consent_signals;
+pub mod cookies;
 pub mod cors;
+mod fields;
+pub mod ga4;
 pub mod intake;
+pub mod json;
+mod json_value;
 pub mod limits;
+pub mod measurement_protocol;
+mod mp_validation;
+mod normalize;
+mod page;
+pub mod pixel;
+pub mod query;
 pub mod server;
+mod user_data;
 pub mod visitor;
 
 use std::{borrow::Cow, net::IpAddr};
+
+pub use self::{
+    ga4::Ga4,
+    json::{Json, JsonAuth},
+    measurement_protocol::MeasurementProtocol,
+    pixel::Pixel,
+};
 
 use crate::{event::Event, record::Consent};
 
@@ -39,8 +60,30 @@ pub struct Claim<'r> {
     pub events: Vec<ClaimedEvent<'r>>,
     /// Events (lines of a batch) that were dropped as invalid.
     pub invalid: u64,
+    /// Custom parameters that were kept as `x_<name>` because the client itself sets the field of their name.
+    pub renamed: u64,
+    /// Claims that were not believed: an address, a user agent or a time that this sender may not set.
+    pub untrusted: u64,
     /// An answer other than the client's usual one (the Measurement Protocol's validation result).
     pub answer: Option<Answer>,
+}
+
+impl Claim<'_> {
+    /// The same claim with every text owned.
+    #[must_use]
+    pub fn into_owned(self) -> Claim<'static> {
+        let owned = |claimed: ClaimedEvent<'_>| ClaimedEvent {
+            event: claimed.event.into_owned(),
+            consent: claimed.consent,
+        };
+        Claim {
+            events: self.events.into_iter().map(owned).collect(),
+            invalid: self.invalid,
+            renamed: self.renamed,
+            untrusted: self.untrusted,
+            answer: self.answer,
+        }
+    }
 }
 
 /// An event and the consent that its own hit carried.
@@ -72,12 +115,24 @@ pub enum Refusal {
     /// 403: not for this container, or not authenticated.
     #[error("{0}")]
     Forbidden(Cow<'static, str>),
+    /// 400: none of the events in it is usable; what is wrong with the first, and how many there were.
+    #[error("{reason}")]
+    NoEvent {
+        /// What is wrong with the first.
+        reason: Cow<'static, str>,
+        /// How many there were.
+        invalid: u64,
+    },
+    /// 413: more than this protocol takes in one request.
+    #[error("{0}")]
+    TooLarge(Cow<'static, str>),
     /// 405: the path is claimed, the method is not.
     #[error("{0}")]
     MethodNotAllowed(Cow<'static, str>),
 }
 
 /// A configured client.
+#[derive(Clone, Debug)]
 pub struct Client {
     /// Its name (label `client`).
     pub name: String,
@@ -86,26 +141,45 @@ pub struct Client {
 }
 
 /// The kinds of client.
-pub enum ClientKind {}
+#[derive(Clone, Debug)]
+pub enum ClientKind {
+    /// `/g/collect`.
+    Ga4(Ga4),
+    /// `/mp/collect` and `/debug/mp/collect`.
+    MeasurementProtocol(MeasurementProtocol),
+    /// Events as JSON on a path of one's own.
+    Json(Json),
+    /// Events as the query of an image on a path of one's own.
+    Pixel(Pixel),
+}
 
 impl Client {
-    /// Whether requests to this path are its to claim.
+    /// Whether requests to this path are its to claim, whatever else is in them.
     #[must_use]
-    pub fn owns(&self, _path: &str) -> bool {
-        match self.kind {}
+    pub fn owns(&self, path: &str) -> bool {
+        match &self.kind {
+            ClientKind::Ga4(_) => Ga4::owns(path),
+            ClientKind::MeasurementProtocol(_) => MeasurementProtocol::owns(path),
+            ClientKind::Json(json) => json.path == path,
+            ClientKind::Pixel(pixel) => pixel.path == path,
+        }
     }
 
-    /// Makes events of a request whose path it owns.
+    /// Turns a claimed request into events. Pure but for the ids given to events that have none.
     ///
     /// # Errors
-    /// When there is nothing usable in it, or it is not for this container.
-    pub fn claim<'r>(&self, _request: &HitRequest<'r>) -> Result<Claim<'r>, Refusal> {
-        match self.kind {}
+    /// What the sender is told: see [`Refusal`].
+    pub fn claim<'r>(&self, request: &HitRequest<'r>) -> Result<Claim<'r>, Refusal> {
+        match &self.kind {
+            ClientKind::Ga4(ga4) => ga4.claim(request),
+            ClientKind::MeasurementProtocol(protocol) => protocol.claim(request),
+            ClientKind::Json(json) => json.claim(request),
+            ClientKind::Pixel(pixel) => pixel.claim(request),
+        }
     }
-
     /// Whether its hits are always sent by image elements.
     #[must_use]
-    pub fn answers_with_image(&self) -> bool {
-        match self.kind {}
+    pub const fn answers_with_image(&self) -> bool {
+        matches!(self.kind, ClientKind::Pixel(_))
     }
 }
