@@ -262,3 +262,104 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Result<AdminAn
         Err(_) => text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use super::*;
+    use crate::{log::memory::MemoryLog, testing};
+
+    fn serving(routes: Vec<Arc<dyn AdminRoutes>>) -> Serving {
+        Serving {
+            plan: Arc::new(ArcSwap::from_pointee(testing::plan("v1", vec![], vec![]))),
+            log: Arc::new(MemoryLog::open(1_000, crate::log::WhenFull::Refuse)),
+            dead_letters: Box::new(BTreeMap::new),
+            routes,
+        }
+    }
+
+    fn admin() -> Admin {
+        Admin::new(Arc::new(Board::new()), Arc::new(Metrics::new("shop").unwrap()))
+    }
+
+    async fn get(admin: &Admin, path: &str) -> (u16, String) {
+        let request = Request::get(path).body(Bytes::new()).unwrap();
+        let answer = admin.answer(&request).await;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn ready_is_from_the_plan_in_force_to_the_stop() {
+        let admin = admin();
+        assert_eq!(get(&admin, "/livez").await, (200, "ok\n".into()));
+        assert_eq!(get(&admin, "/readyz").await.0, 503);
+        assert_eq!(get(&admin, "/metrics").await.0, 503);
+        admin.set_serving(serving(vec![]));
+        assert_eq!(get(&admin, "/readyz").await, (200, "ok\n".into()));
+        admin.set_stopping();
+        assert_eq!(get(&admin, "/readyz").await, (503, "stopping\n".into()));
+        assert_eq!(get(&admin, "/livez").await, (200, "ok\n".into()));
+    }
+
+    #[tokio::test]
+    async fn metrics_and_status_are_answered_over_a_socket() {
+        let admin = Arc::new(admin());
+        admin.set_serving(serving(vec![]));
+        let server = AdminServer::start(([127, 0, 0, 1], 0).into(), admin).await.unwrap();
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let get = async |path: &str| {
+            let answer = reqwest::get(format!("http://{}{path}", server.address()))
+                .await
+                .unwrap();
+            (
+                answer.headers()["content-type"].to_str().unwrap().to_owned(),
+                answer.text().await.unwrap(),
+            )
+        };
+        let (content_type, metrics) = get("/metrics").await;
+        assert_eq!(content_type, "text/plain; version=0.0.4; charset=utf-8");
+        assert!(
+            metrics.contains("\ntagfleet_buffer_bytes{tagging_container=\"shop\"} 0\n"),
+            "{metrics}"
+        );
+        assert!(metrics.contains("\nprocess_resident_memory_bytes{"), "{metrics}");
+        let (content_type, status) = get("/status").await;
+        assert_eq!(content_type, "application/json");
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        assert_eq!(status["configuration"]["version"], "v1");
+    }
+
+    #[tokio::test]
+    async fn other_parts_answer_their_own_paths() {
+        struct Letters;
+        impl AdminRoutes for Letters {
+            fn answer<'r>(
+                &'r self,
+                request: &'r AdminRequest,
+            ) -> Pin<Box<dyn Future<Output = Option<AdminAnswer>> + Send + 'r>> {
+                let own = request.uri().path() == "/dead-letters";
+                Box::pin(async move { own.then(|| text(StatusCode::OK, "none")) })
+            }
+        }
+        let admin = admin();
+        admin.set_serving(serving(vec![Arc::new(Letters)]));
+        assert_eq!(get(&admin, "/dead-letters").await, (200, "none\n".into()));
+        assert_eq!(get(&admin, "/elsewhere").await, (404, "not found\n".into()));
+    }
+
+    #[tokio::test]
+    async fn a_port_in_use_is_named() {
+        let first = AdminServer::start(([127, 0, 0, 1], 0).into(), Arc::new(admin()))
+            .await
+            .unwrap();
+        let again = AdminServer::start(first.address(), Arc::new(admin())).await;
+        let error = again.err().expect("the port is taken").to_string();
+        assert!(
+            error.contains(&first.address().to_string()) && error.contains("--admin"),
+            "{error}"
+        );
+    }
+}

@@ -27,3 +27,6 @@ pub mod status;
 
 pub mod hashing;
 pub mod secret;
+
+#[cfg(test)]
+mod testing;

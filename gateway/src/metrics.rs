@@ -371,3 +371,6 @@ impl DestinationMetrics {
             .observe(took.as_secs_f64());
     }
 }
+
+#[cfg(test)]
+mod tests;

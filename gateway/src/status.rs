@@ -311,3 +311,108 @@ impl DestinationBoard {
         self.write(|notes| notes.delivery = delivery);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::{log::DestinationId, testing};
+
+    #[test]
+    fn status_is_plan_log_and_board_in_one_document() {
+        let plan = testing::plan(
+            "v1",
+            vec![],
+            vec![
+                testing::destination("stock", DestinationId(1), &[]),
+                testing::destination("orders", DestinationId(0), &[]),
+            ],
+        );
+        let board = Board::new();
+        board.destination("orders").report_success(1_000);
+        board
+            .destination("orders")
+            .report_error(2_000, "503 from orders.shop.example: overloaded");
+        board
+            .destination("orders")
+            .set(Delivery::Retrying { next_attempt_ms: 4_000 });
+        board.set_refusals(vec![Refusal {
+            object: "Destination/meta".into(),
+            field: "spec.trigger.when".into(),
+            message: "`event.value >` ends too early".into(),
+            location: Some("shop.yaml:31".into()),
+        }]);
+        let sources = Sources {
+            plan: &plan,
+            ledgers: BTreeMap::from([(
+                "orders".to_owned(),
+                Ledger {
+                    accepted: 3,
+                    delivered: 1,
+                    in_flight: 2,
+                    oldest_in_flight_ms: Some(1_500),
+                    ..Ledger::default()
+                },
+            )]),
+            usage: Usage {
+                bytes: 700,
+                events: 2,
+                max_bytes: 1_000,
+            },
+            dead_letters: BTreeMap::new(),
+            now_ms: 3_000,
+            now: Instant::now(),
+        };
+        let status = serde_json::to_value(board.status(&sources, true)).unwrap();
+        assert_eq!(
+            status,
+            json!({
+                "container": "shop",
+                "configuration": {"version": "v1"},
+                "uptimeSeconds": 0,
+                "ready": true,
+                "clients": [],
+                "destinations": [
+                    {
+                        "name": "orders", "state": "Retrying", "nextAttemptMs": 4_000, "lagSeconds": 1.5,
+                        "ledger": {
+                            "accepted": 3, "filtered": 0, "consentDenied": 0, "delivered": 1, "deadLettered": 0,
+                            "expired": 0, "erased": 0, "inFlight": 2, "imbalance": 0
+                        },
+                        "deadLetters": 0,
+                        "lastError": {"atMs": 2_000, "message": "503 from orders.shop.example: overloaded"},
+                        "lastSuccessMs": 1_000
+                    },
+                    {
+                        "name": "stock", "state": "Delivering", "lagSeconds": 0.0,
+                        "ledger": {
+                            "accepted": 0, "filtered": 0, "consentDenied": 0, "delivered": 0, "deadLettered": 0,
+                            "expired": 0, "erased": 0, "inFlight": 0, "imbalance": 0
+                        },
+                        "deadLetters": 0
+                    }
+                ],
+                "buffer": {"bytes": 700, "events": 2, "maxBytes": 1_000},
+                "refusals": [{
+                    "object": "Destination/meta", "field": "spec.trigger.when",
+                    "message": "`event.value >` ends too early", "location": "shop.yaml:31"
+                }]
+            })
+        );
+    }
+
+    #[test]
+    fn a_success_ends_retrying_and_keeps_the_last_error_to_read() {
+        let board = Board::new();
+        let orders = board.destination("orders");
+        orders.report_error(1, "timed out");
+        orders.set(Delivery::WaitingForCredentials);
+        orders.report_success(2);
+        let notes = board.destination("orders").read();
+        assert_eq!(notes.delivery, Delivery::Delivering);
+        assert_eq!(notes.last_error.unwrap().message, "timed out");
+    }
+}

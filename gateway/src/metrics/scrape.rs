@@ -39,7 +39,9 @@ impl Metrics {
         // The lock is held to the end, so that two scrapes at a time do not show each other's half of the work.
         let mut derived = self.derived.lock().unwrap_or_else(PoisonError::into_inner);
         derived.set(sources);
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather())?;
+        // The encoder writes infinity as Rust does; the format says `+Inf`. Only a value can stand at a line's end.
+        Ok(text.replace(" inf\n", " +Inf\n"))
     }
 }
 

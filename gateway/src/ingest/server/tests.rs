@@ -171,7 +171,10 @@ async fn what_is_not_http_is_refused_and_the_connection_closed() {
     let running = start(Limits::default());
     for garbage in ["\u{0}\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n", "GET /\u{fc} HTTP/9.9\r\n\r\n"] {
         let answer = running.talk(garbage.as_bytes());
-        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{garbage:?}: {answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 400 Bad Request\r\n"),
+            "{garbage:?}: {answer}"
+        );
     }
 }
 
