@@ -3,6 +3,7 @@
 pub mod files;
 pub mod finding;
 pub mod manifests;
+pub mod not_in_force;
 pub mod objects;
 mod scalars;
 pub mod schema;
