@@ -6,11 +6,12 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, operators as
 use regex::{Regex, RegexBuilder};
 
 use crate::{
-    Type,
+    Root, Type,
     compile::{Compiler, Fault, Result, Typed, all_arguments, literal_text},
     functions::{SIGNATURES, Signature, Style},
     infer,
     operators::Operator,
+    schema_functions::SCHEMA_SIGNATURES,
     suggest::did_you_mean,
     tree::{Comprehension, ComprehensionKind, Node},
 };
@@ -96,7 +97,16 @@ impl Compiler<'_> {
 
     fn function(&mut self, syntax: &IdedExpr, call: &CallExpr) -> Result<Typed> {
         let name = call.func_name.as_str();
-        if let Some(signature) = SIGNATURES.iter().find(|signature| signature.name == name) {
+        let of_rules = if self.environment.roots().contains(&Root::This) {
+            &SCHEMA_SIGNATURES[..]
+        } else {
+            &[]
+        };
+        if let Some(signature) = SIGNATURES
+            .iter()
+            .chain(of_rules)
+            .find(|signature| signature.name == name)
+        {
             return self.plain_function(syntax, call, signature);
         }
         let wrong_form = || {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{EvaluateError, Steps, Type, Value, operand::Operand, url};
+use crate::{EvaluateError, Steps, Type, Value, operand::Operand, schema_functions, url};
 
 /// A function of its argument values. Those that need more (a pattern, a table, an error) are nodes of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub(crate) enum Function {
     Int,
     String,
     Uint,
+    Duration,
+    IsCidr,
 }
 
 /// How a function is written.
@@ -169,6 +171,8 @@ impl Function {
             Self::Int => to_int(first.as_value()),
             Self::String => to_string(first),
             Self::Uint => to_uint(first.as_value()),
+            Self::Duration => schema_functions::duration(first.as_value()),
+            Self::IsCidr => schema_functions::is_cidr(first.as_value()),
         }
     }
 }

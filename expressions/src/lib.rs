@@ -31,6 +31,7 @@ mod limits;
 mod operand;
 mod operators;
 mod parse;
+mod schema_functions;
 mod suggest;
 mod tree;
 mod url;

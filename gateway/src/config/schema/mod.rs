@@ -7,6 +7,7 @@
 mod check;
 mod compile;
 mod defaults;
+mod own;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use serde_json::Value as Json;
 use tagfleet_expressions::Expression;
 
 pub use check::Mistake;
+pub use own::of_kind;
 
 /// A schema, compiled once from a CRD.
 #[derive(Debug, Default)]
