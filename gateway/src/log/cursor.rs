@@ -47,6 +47,14 @@ pub(super) struct Saved {
     pub(super) ahead: Vec<Settled>,
 }
 
+impl Saved {
+    /// Whether the event ended although one before it has not.
+    pub(super) fn settled_ahead(&self, position: Position) -> bool {
+        let index = self.ahead.partition_point(|run| run.last < position);
+        self.ahead.get(index).is_some_and(|run| run.first <= position)
+    }
+}
+
 /// An event that was given out.
 #[derive(Clone, Copy, Debug)]
 struct Given {
@@ -162,6 +170,23 @@ impl Cursor {
         let lost = ordinal.saturating_sub(self.walked.ordinal);
         self.walked.ordinal += lost;
         lost
+    }
+
+    /// Leaves out everything up to the head, for nothing in it is in flight for this destination.
+    pub(super) fn skip_to(&mut self, head: Position, meant: u64) {
+        self.walked = Walked {
+            position: head.max(self.walked.position),
+            ordinal: meant.max(self.walked.ordinal),
+            place: None,
+        };
+        self.ahead.clear();
+    }
+
+    /// Whether an event behind what was walked ended before the last start.
+    pub(super) fn settled_ahead(&self, position: Position) -> bool {
+        self.ahead
+            .iter()
+            .any(|run| run.first <= position && position <= run.last)
     }
 
     /// Notes endings. One for an event that was not given out, or ended before, counts all the same: the ledger

@@ -5,11 +5,16 @@
 //! Everything that the ledger needs is in the log and in the cursors, so that it closes across restarts too.
 
 pub mod codec;
+pub mod disk;
 pub mod memory;
 
 mod cursor;
 mod hit;
 mod tally;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::Future,
