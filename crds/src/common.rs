@@ -5,9 +5,6 @@ use std::{borrow::Cow, fmt, str::FromStr, time};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// The pattern of a duration, as Gateway API defines it (GEP-2257).
-const DURATION_PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
-
 /// The pattern of a size: a Kubernetes quantity of whole bytes.
 const SIZE_PATTERN: &str = "^[0-9]{1,18}([.][0-9]{1,9})?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$";
 
@@ -16,6 +13,9 @@ const SIZE_PATTERN: &str = "^[0-9]{1,18}([.][0-9]{1,9})?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|
 pub struct Duration(time::Duration);
 
 impl Duration {
+    /// The pattern of its text, as Gateway API defines it (GEP-2257).
+    pub const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
+
     /// A duration of whole seconds.
     #[must_use]
     pub const fn from_secs(seconds: u64) -> Self {
@@ -128,7 +128,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "maxLength": 32, "pattern": DURATION_PATTERN})
+        json_schema!({"type": "string", "maxLength": 32, "pattern": Self::PATTERN})
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod conditions;
 pub mod destination;
+pub mod generated;
 pub mod schema;
 pub mod tagging_container;
 

@@ -82,7 +82,7 @@ pub struct EnvVar {
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub name: String,
     /// The variable's value.
-    #[schemars(length(max = 4096))]
+    #[schemars(length(max = 8192))]
     pub value: String,
 }
 

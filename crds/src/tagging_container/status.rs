@@ -39,13 +39,10 @@ pub struct TaggingContainerStatus {
 #[serde(rename_all = "camelCase")]
 pub struct PodCount {
     /// Pods that serve.
-    #[serde(default)]
     pub ready: u32,
     /// Pods that are wanted.
-    #[serde(default)]
     pub desired: u32,
     /// Both, as `kubectl get` shows them: `2/3`.
-    #[serde(default)]
     #[schemars(length(max = 32))]
     pub summary: String,
 }
@@ -67,9 +64,7 @@ impl PodCount {
 #[serde(rename_all = "camelCase")]
 pub struct GatewayCount {
     /// Gateways that have the newest configuration in force.
-    #[serde(default)]
     pub updated: u32,
     /// All gateways.
-    #[serde(default)]
     pub total: u32,
 }
