@@ -8,7 +8,10 @@ use http::HeaderMap;
 use http_body_util::BodyExt;
 
 use super::addresses::{AddressPolicy, GuardedResolver};
-use crate::destinations::{Protocol, Request, Response};
+use crate::{
+    destinations::{Protocol, Request, Response},
+    metrics::CallCode,
+};
 
 /// How much of a response's body is read.
 pub const MAX_RESPONSE_BYTES: usize = 64 * 1024;
@@ -67,13 +70,12 @@ pub enum TransportError {
 impl TransportError {
     /// The label `code` of the metrics.
     #[must_use]
-    pub const fn code(&self) -> &'static str {
+    pub const fn code(&self) -> CallCode {
         match self {
-            Self::AddressRefused(_) => "address_refused",
-            Self::Connect { .. } => "connect",
-            Self::Broken { .. } => "broken",
-            Self::Timeout { .. } => "timeout",
-            Self::Token(_) => "token",
+            Self::Timeout { .. } => CallCode::Timeout,
+            Self::AddressRefused(_) | Self::Connect { .. } | Self::Broken { .. } | Self::Token(_) => {
+                CallCode::Connection
+            }
         }
     }
 }
@@ -310,7 +312,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(response.body, "ok");
-        assert_eq!(response.trailers["grpc-status"], "0");
+        assert_eq!(response.trailers.get("grpc-status").unwrap(), "0");
     }
 
     struct Frames(std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>);

@@ -25,8 +25,10 @@ pub enum Shut {
     RetryAfter,
     /// It failed several times in a row.
     Failing,
-    /// It rejected the credentials, or asked for no more.
+    /// It rejected the credentials.
     Rejected,
+    /// It asked for no more.
+    Gone,
 }
 
 /// What may be sent now.
@@ -53,8 +55,10 @@ pub enum Signal {
     },
     /// It asked to be left alone for so long.
     Later(Duration),
-    /// It rejected the credentials, or asked for no more.
+    /// It rejected the credentials.
     Rejected,
+    /// It asked for no more.
+    Gone,
 }
 
 /// The state.
@@ -97,6 +101,22 @@ impl Gate {
         }
     }
 
+    /// Until when it is shut; `None` while a probe is on its way, too.
+    #[must_use]
+    pub fn shut_until(&self) -> Option<Instant> {
+        self.shut.filter(|shut| !shut.probing).map(|shut| shut.until)
+    }
+
+    /// A configuration was applied that leaves this destination as it was: who was rejected may try once more, as the
+    /// other side may have been put right along with it.
+    pub fn retry_rejected(&mut self, now: Instant) {
+        if let Some(shut) = &mut self.shut
+            && matches!(shut.why, Shut::Rejected | Shut::Gone)
+        {
+            shut.until = now;
+        }
+    }
+
     /// Opens: the configuration changed, so that what was known of the vendor no longer counts.
     pub fn reset(&mut self) {
         *self = Self::default();
@@ -119,12 +139,16 @@ impl Gate {
                 }
             }
             Signal::Later(wait) => self.later(now + wait, probe),
-            Signal::Rejected if probe || self.shut() != Some(Shut::Rejected) => {
-                self.shut_for(Shut::Rejected, now, backoff, jitter);
-            }
-            Signal::Rejected => {}
+            Signal::Rejected => self.unwelcome(Shut::Rejected, probe, now, backoff, jitter),
+            Signal::Gone => self.unwelcome(Shut::Gone, probe, now, backoff, jitter),
         }
         was_shut && self.shut.is_none()
+    }
+
+    fn unwelcome(&mut self, why: Shut, probe: bool, now: Instant, backoff: Backoff, jitter: f64) {
+        if probe || self.shut() != Some(why) {
+            self.shut_for(why, now, backoff, jitter);
+        }
     }
 
     fn shut_for(&mut self, why: Shut, now: Instant, backoff: Backoff, jitter: f64) {
@@ -133,7 +157,7 @@ impl Gate {
             _ => 1,
         };
         let waits = match why {
-            Shut::Rejected => REJECTED_BACKOFF,
+            Shut::Rejected | Shut::Gone => REJECTED_BACKOFF,
             Shut::Failing | Shut::RetryAfter => Backoff {
                 initial: backoff.initial,
                 max: backoff.max.min(MAX_PROBE_WAIT),

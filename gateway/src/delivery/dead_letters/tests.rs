@@ -155,13 +155,11 @@ fn what_was_removed_stays_removed_after_a_restart() {
         let store = DeadLetters::open(folder.path(), 1_000_000).unwrap();
         store.append("orders", &letters(300)).unwrap();
         let mut first = true;
-        let _: Result<u64, DeadLetterError> = store.replay("orders", |_| {
-            if std::mem::take(&mut first) {
-                Ok(())
-            } else {
-                Err(DeadLetterError::Name("enough".into()))
-            }
+        let enough = store.replay("orders", |_| {
+            let room = std::mem::take(&mut first);
+            room.then_some(()).ok_or_else(|| DeadLetterError::Name("enough".into()))
         });
+        assert!(enough.is_err());
     }
     let store = DeadLetters::open(folder.path(), 1_000_000).unwrap();
     assert_eq!(payloads(&store, "orders").first().unwrap(), "event 256");

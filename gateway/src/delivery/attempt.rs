@@ -1,0 +1,118 @@
+//! One request to a vendor: authenticate, send, classify.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
+use tokio::time::{Instant, timeout};
+
+use super::client::{Transport, TransportError};
+use crate::{
+    destinations::{Authentication, Outcome, Protocol, Request, Response},
+    metrics::CallCode,
+    plan::PlannedDestination,
+};
+
+/// How a request ended.
+#[derive(Debug)]
+pub struct Attempt {
+    /// What it means for its events.
+    pub outcome: Outcome,
+    /// The answer's code, or what there was in place of an answer.
+    pub code: CallCode,
+    /// Whether the vendor answered at all.
+    pub answered: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Sends `request` to `destination`. Credentials that are rejected are fetched anew once: they may have been revoked
+/// before their time.
+pub async fn attempt(transport: &dyn Transport, destination: &PlannedDestination, request: Request) -> Attempt {
+    let begun = Instant::now();
+    let limit = destination.delivery.timeout;
+    let protocol = request.protocol;
+    let refreshable = request.authentication == Authentication::GoogleToken;
+    let mut result = send(transport, destination, request.clone(), limit).await;
+    if refreshable
+        && let Ok(response) = &result
+        && let Some(tokens) = &destination.tokens
+        && matches!(
+            destination.vendor.classify(response),
+            Outcome::CredentialsRejected { .. }
+        )
+    {
+        tokens.invalidate();
+        result = send(transport, destination, request, limit).await;
+    }
+    let took = begun.elapsed();
+    match result {
+        Ok(response) => Attempt {
+            outcome: destination.vendor.classify(&response),
+            code: code(protocol, &response),
+            answered: true,
+            took,
+        },
+        Err(error) => Attempt {
+            outcome: Outcome::Retry {
+                after: None,
+                reason: error.to_string(),
+            },
+            code: error.code(),
+            answered: false,
+            took,
+        },
+    }
+}
+
+async fn send(
+    transport: &dyn Transport,
+    destination: &PlannedDestination,
+    mut request: Request,
+    limit: Duration,
+) -> Result<Response, TransportError> {
+    let target = request.target();
+    let exchange = async {
+        authenticate(destination, &mut request).await?;
+        transport.send(request).await
+    };
+    timeout(limit, exchange)
+        .await
+        .unwrap_or(Err(TransportError::Timeout { target, after: limit }))
+}
+
+async fn authenticate(destination: &PlannedDestination, request: &mut Request) -> Result<(), TransportError> {
+    let (Authentication::GoogleToken, Some(tokens)) = (request.authentication, &destination.tokens) else {
+        return Ok(());
+    };
+    let token = tokens.token().await.map_err(TransportError::Token)?;
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+        .map_err(|_| TransportError::Token("the token is no header value".to_owned()))?;
+    value.set_sensitive(true);
+    request.headers.insert(AUTHORIZATION, value);
+    Ok(())
+}
+
+fn code(protocol: Protocol, response: &Response) -> CallCode {
+    match protocol {
+        Protocol::Grpc if response.status == StatusCode::OK => grpc_status(response)
+            .map_or(CallCode::Http(response.status), |(status, _)| {
+                CallCode::Grpc(u8::try_from(status).unwrap_or(u8::MAX).min(17))
+            }),
+        Protocol::Http | Protocol::Grpc => CallCode::Http(response.status),
+    }
+}
+
+/// The status and message of a gRPC response: in the trailers, or in the headers of one without a body.
+#[must_use]
+pub fn grpc_status(response: &Response) -> Option<(u32, String)> {
+    let text = |headers: &HeaderMap, name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    [&response.trailers, &response.headers].into_iter().find_map(|headers| {
+        let status = text(headers, "grpc-status")?.trim().parse().ok()?;
+        let message = text(headers, "grpc-message").unwrap_or_default();
+        let message = percent_encoding::percent_decode_str(&message).decode_utf8_lossy();
+        Some((status, message.into_owned()))
+    })
+}
+
+/// The transport as tasks share it.
+pub type SharedTransport = Arc<dyn Transport>;

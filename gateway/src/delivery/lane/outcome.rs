@@ -1,0 +1,273 @@
+//! What becomes of events once a request has ended.
+
+use std::sync::Arc;
+
+use tokio::{task::JoinError, time::Instant};
+
+use super::{DISK_RETRY, Lane, Returned};
+use crate::{
+    delivery::{
+        attempt::Attempt,
+        dead_letters::{Letter, Reason},
+        gate::Signal,
+        parcel::{Doomed, Parcel},
+    },
+    destinations::Outcome,
+    log::{Ending, Stored},
+    metrics::CallCode,
+};
+
+/// The longest message that is kept of a vendor.
+const MAX_MESSAGE_BYTES: usize = 1024;
+
+impl Lane {
+    /// A request ended: its events are settled, wait for another attempt, or go to the dead letters.
+    pub(super) fn came_back(&mut self, returned: Result<Returned, JoinError>) {
+        let Ok(returned) = returned else {
+            tracing::error!(destination = %self.name, "a request's task died; delivery begins again at the cursor");
+            self.broken = true;
+            return;
+        };
+        let Returned {
+            mut parcel,
+            attempt,
+            probe,
+            fingerprint,
+        } = returned;
+        self.metrics.called(attempt.code, attempt.took);
+        parcel.attempts += 1;
+        let key = parcel.key.clone();
+        // What an earlier form met with says nothing about the one in force.
+        let current = self.form.as_ref().is_some_and(|form| form.fingerprint == fingerprint);
+        self.note(&attempt, parcel.attempts == 1, probe, current);
+        let code = attempt.code;
+        match attempt.outcome {
+            Outcome::PerEvent(outcomes) => self.apply_each(parcel, outcomes, code),
+            outcome => self.apply(parcel, outcome, code),
+        }
+        // Only now: if the parcel went back into the queue, it stands before the others of its key again.
+        self.queue.release(key.as_ref());
+    }
+
+    /// Tells the gate and the status board.
+    fn note(&mut self, attempt: &Attempt, fresh: bool, probe: bool, current: bool) {
+        let Some(form) = self.form.clone().filter(|_| current) else {
+            return;
+        };
+        let signal = signal(&attempt.outcome, fresh);
+        let before = self.gate.shut();
+        let opened = self.gate.note(
+            signal,
+            probe,
+            Instant::now(),
+            Self::backoff(&form),
+            rand::random::<f64>(),
+        );
+        if opened {
+            self.queue.hurry(Instant::now());
+            tracing::info!(destination = %self.name, "the destination is back; its backlog is delivered");
+        }
+        if let Some(reason) = reason(&attempt.outcome) {
+            self.complain(&shortened(reason));
+        } else if self.gate.shut().is_none() {
+            self.board.report_success((self.parts.now_ms)());
+        }
+        if before != self.gate.shut() || self.gate.shut().is_some() {
+            self.show();
+        }
+    }
+
+    fn apply(&mut self, parcel: Parcel, outcome: Outcome, code: CallCode) {
+        match outcome {
+            Outcome::Delivered => self.delivered(&parcel.events),
+            Outcome::Retry { after, reason } => {
+                self.metrics.retry(code);
+                let wait = after.or_else(|| {
+                    let form = self.form.as_ref()?;
+                    Some(Self::backoff(form).wait(parcel.attempts, rand::random::<f64>()))
+                });
+                self.put_back(parcel, Instant::now() + wait.unwrap_or_default(), &reason, code);
+            }
+            Outcome::CredentialsRejected { reason } | Outcome::Gone { reason } => {
+                self.metrics.retry(code);
+                self.put_back(parcel, Instant::now(), &reason, code);
+            }
+            Outcome::Refused { reason } => self.refused(parcel, &reason, code),
+            // Never nested: the vendor's table has no such outcome.
+            Outcome::PerEvent(outcomes) => self.apply_each(parcel, outcomes, code),
+        }
+    }
+
+    /// Splits a parcel by the outcome of each of its events; one without an outcome is tried again.
+    fn apply_each(&mut self, parcel: Parcel, outcomes: Vec<Outcome>, code: CallCode) {
+        let mut again: Vec<(Outcome, Vec<Stored>)> = Vec::new();
+        let mut outcomes = outcomes.into_iter();
+        for event in parcel.events {
+            let outcome = outcomes.next().unwrap_or_else(|| Outcome::Retry {
+                after: None,
+                reason: "the answer says nothing of this event".to_owned(),
+            });
+            match outcome {
+                Outcome::Delivered => self.delivered(std::slice::from_ref(&event)),
+                other => match again.last_mut() {
+                    Some((same, events)) if *same == other => events.push(event),
+                    _ => again.push((other, vec![event])),
+                },
+            }
+        }
+        for (outcome, events) in again {
+            // An outcome within an outcome is a vendor's mistake: taken as "try again".
+            let outcome = match outcome {
+                Outcome::PerEvent(_) => Outcome::Retry {
+                    after: None,
+                    reason: "the answer cannot be understood".to_owned(),
+                },
+                plain => plain,
+            };
+            let part = Parcel {
+                events,
+                oldest_ms: parcel.oldest_ms,
+                key: parcel.key.clone(),
+                prepared: None,
+                attempts: parcel.attempts,
+                due: parcel.due,
+                failure: parcel.failure.clone(),
+            };
+            self.apply(part, outcome, code);
+        }
+    }
+
+    fn delivered(&mut self, events: &[Stored]) {
+        let endings = events.iter().map(|event| (event.position, Ending::Delivered));
+        self.endings.extend(endings);
+    }
+
+    fn put_back(&mut self, mut parcel: Parcel, due: Instant, reason: &str, code: CallCode) {
+        parcel.due = due;
+        parcel.prepared = None;
+        parcel.failure = Some((shortened(reason), code.to_string()));
+        self.queue.push(parcel);
+    }
+
+    /// The vendor refuses the request for good. All its events become dead letters; a batch that is refused for one bad
+    /// event's sake would be split here.
+    fn refused(&mut self, parcel: Parcel, reason: &str, code: CallCode) {
+        let message = shortened(reason);
+        let code = code.to_string();
+        self.doomed.extend(parcel.events.into_iter().map(|event| Doomed {
+            event,
+            reason: Reason::Refused,
+            message: message.clone(),
+            code: code.clone(),
+            attempts: parcel.attempts,
+        }));
+    }
+
+    /// Shelves the doomed as dead letters; what finds no room there has expired. If the disk refuses, they wait, except
+    /// those that have to make room.
+    pub(super) async fn bury(&mut self) {
+        let doomed = std::mem::take(&mut self.doomed);
+        let time_ms = (self.parts.now_ms)();
+        let letters: Vec<Letter> = doomed.iter().map(|doomed| letter(doomed, time_ms)).collect();
+        let (store, name) = (Arc::clone(&self.parts.dead_letters), Arc::clone(&self.name));
+        // The sync may take a while: not on a thread that sends.
+        let shelved = tokio::task::spawn_blocking(move || store.append(&name, &letters)).await;
+        match shelved {
+            Ok(Ok(kept)) => {
+                if let Some(first) = doomed.first() {
+                    let message = format!(
+                        "{} of {} events went to the dead letters; {}: {}",
+                        kept,
+                        doomed.len(),
+                        first.reason.as_str(),
+                        first.message
+                    );
+                    self.complain(&message);
+                }
+                if kept < doomed.len() {
+                    tracing::warn!(
+                        destination = %self.name,
+                        events = doomed.len() - kept,
+                        "expired: deadLetters.maxBytes is reached; replay or purge dead letters"
+                    );
+                }
+                self.endings.extend(doomed.iter().enumerate().map(|(index, doomed)| {
+                    let ending = if index < kept {
+                        Ending::DeadLettered
+                    } else {
+                        Ending::Expired
+                    };
+                    (doomed.event.position, ending)
+                }));
+            }
+            Ok(Err(error)) => self.not_buried(doomed, &error.to_string()),
+            Err(error) => self.not_buried(doomed, &error.to_string()),
+        }
+    }
+
+    fn not_buried(&mut self, doomed: Vec<Doomed>, error: &str) {
+        self.complain(&format!("dead letters cannot be written: {error}"));
+        self.bury_after = Instant::now() + DISK_RETRY;
+        for doomed in doomed {
+            if doomed.reason == Reason::BufferFull {
+                self.endings.push((doomed.event.position, Ending::Expired));
+            } else {
+                self.doomed.push(doomed);
+            }
+        }
+    }
+
+    /// Saves what ended. Called before anything else is sent, so that a crash repeats only what is under way.
+    pub(super) fn settle(&mut self) {
+        if self.endings.is_empty() {
+            return;
+        }
+        if let Some(reader) = &mut self.reader
+            && let Err(error) = reader.settle(&self.endings)
+        {
+            self.complain(&format!("the cursor cannot be saved: {error}"));
+        }
+        // After an error, too: the reader keeps them and saves them with the next ones.
+        self.endings.clear();
+    }
+}
+
+fn letter(doomed: &Doomed, time_ms: i64) -> Letter {
+    Letter {
+        time_ms,
+        reason: doomed.reason,
+        message: doomed.message.clone(),
+        code: doomed.code.clone(),
+        attempts: doomed.attempts,
+        payload: doomed.event.payload.to_vec(),
+    }
+}
+
+fn signal(outcome: &Outcome, fresh: bool) -> Signal {
+    match outcome {
+        Outcome::Delivered | Outcome::Refused { .. } => Signal::Answered,
+        Outcome::Retry { after: Some(wait), .. } => Signal::Later(*wait),
+        Outcome::Retry { after: None, .. } => Signal::Failed { fresh },
+        Outcome::CredentialsRejected { .. } => Signal::Rejected,
+        Outcome::Gone { .. } => Signal::Gone,
+        // It answered and took its time over each: it works.
+        Outcome::PerEvent(_) => Signal::Answered,
+    }
+}
+
+fn reason(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Delivered => None,
+        Outcome::Retry { reason, .. }
+        | Outcome::Refused { reason }
+        | Outcome::CredentialsRejected { reason }
+        | Outcome::Gone { reason } => Some(reason),
+        Outcome::PerEvent(outcomes) => outcomes.iter().find_map(reason),
+    }
+}
+
+/// A vendor's message, cut to a length that logs and lists bear, at a character's boundary.
+fn shortened(message: &str) -> String {
+    let end = message.floor_char_boundary(MAX_MESSAGE_BYTES);
+    message.get(..end).unwrap_or_default().to_owned()
+}
