@@ -90,12 +90,40 @@ impl Received {
     }
 }
 
+/// How a sink is started.
+#[derive(Clone)]
+struct Setup {
+    /// Verifies the webhook's signature with this secret.
+    secret: Option<&'static str>,
+    /// The status of a good answer.
+    status: u16,
+    /// Keeps neither requests nor ids.
+    counting: bool,
+}
+
+impl Setup {
+    fn spawn(&self, address: SocketAddr, dir: &Path) -> Process {
+        let mut command = Command::new(process::program("sink", "TAGFLEET_SINK"));
+        command.args(["--listen", &address.to_string(), "--status", &self.status.to_string()]);
+        if self.counting {
+            command.args(["--keep", "0"]);
+        } else {
+            command.arg("--ids").arg(Sink::ids_of(dir));
+        }
+        if let Some(secret) = self.secret {
+            let file = dir.join("hmac");
+            fs::write(&file, secret).expect("the secret's file");
+            command.arg("--hmac-file").arg(file);
+        }
+        Process::start("the sink", &mut command, &dir.join("sink.log"))
+    }
+}
+
 /// A running sink.
 pub struct Sink {
     process: Process,
     address: SocketAddr,
-    secret: Option<String>,
-    status: u16,
+    setup: Setup,
     dir: TempDir,
 }
 
@@ -103,53 +131,43 @@ impl Sink {
     /// Starts a sink that answers 200.
     #[must_use]
     pub fn start() -> Self {
-        Self::with(None, 200)
+        Self::with(None, 200, false)
+    }
+
+    /// Starts a sink that only counts: for benchmarks. [`Sink::requests`] and [`Sink::ids`] stay empty.
+    #[must_use]
+    pub fn counting() -> Self {
+        Self::with(None, 200, true)
     }
 
     /// Starts a sink that also verifies the webhook's signature with this secret.
     #[must_use]
-    pub fn with_secret(secret: &str) -> Self {
-        Self::with(Some(secret), 200)
+    pub fn with_secret(secret: &'static str) -> Self {
+        Self::with(Some(secret), 200, false)
     }
 
     /// Starts a sink that answers 204, as Google Analytics does.
     #[must_use]
     pub fn analytics() -> Self {
-        Self::with(None, 204)
+        Self::with(None, 204, false)
     }
 
-    fn with(secret: Option<&str>, status: u16) -> Self {
-        let dir = tempfile::tempdir().expect("a folder for the sink");
-        let secret = secret.map(ToOwned::to_owned);
-        let address = ports::free();
-        let mut sink = Self {
-            process: Self::spawn(address, secret.as_deref(), status, dir.path()),
-            address,
+    fn with(secret: Option<&'static str>, status: u16, counting: bool) -> Self {
+        let setup = Setup {
             secret,
             status,
+            counting,
+        };
+        let dir = tempfile::tempdir().expect("a folder for the sink");
+        let address = ports::free();
+        let mut sink = Self {
+            process: setup.spawn(address, dir.path()),
+            address,
+            setup,
             dir,
         };
         sink.wait_until_ready();
         sink
-    }
-
-    fn spawn(address: SocketAddr, secret: Option<&str>, status: u16, dir: &Path) -> Process {
-        let mut command = Command::new(process::program("sink", "TAGFLEET_SINK"));
-        command
-            .args([
-                "--listen",
-                &address.to_string(),
-                "--status",
-                &status.to_string(),
-                "--ids",
-            ])
-            .arg(Self::ids_of(dir));
-        if let Some(secret) = secret {
-            let file = dir.join("hmac");
-            fs::write(&file, secret).expect("the secret's file");
-            command.arg("--hmac-file").arg(file);
-        }
-        Process::start("the sink", &mut command, &dir.join("sink.log"))
     }
 
     fn ids_of(dir: &Path) -> PathBuf {
@@ -253,7 +271,7 @@ impl Sink {
 
     /// Starts it again at the same address; the ids it had are kept.
     pub fn restart(&mut self) {
-        self.process = Self::spawn(self.address, self.secret.as_deref(), self.status, self.dir.path());
+        self.process = self.setup.spawn(self.address, self.dir.path());
         self.wait_until_ready();
     }
 }
