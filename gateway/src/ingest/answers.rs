@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version,
+    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body_util::Full;
+
+use super::{Refusal, body::BodyError};
+use crate::log::AppendError;
 
 /// An answer, its body whole.
 pub type Answered = Response<Full<Bytes>>;
@@ -98,6 +101,60 @@ pub fn close_after(answer: &mut Answered, version: http::Version) {
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
     }
+}
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Whether an image element sent this, which shows an error unless it gets an image.
+pub(super) fn wants_image(headers: &HeaderMap) -> bool {
+    match headers.get(SEC_FETCH_DEST) {
+        Some(destination) => destination == "image",
+        None => headers
+            .get(ACCEPT)
+            .is_some_and(|accept| accept.as_bytes().starts_with(b"image/")),
+    }
+}
+
+pub(super) fn refused_body(error: BodyError, version: Version) -> Answered {
+    let line = error.to_string();
+    let (status, close) = match error {
+        BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, false),
+        BodyError::Slow => (StatusCode::REQUEST_TIMEOUT, true),
+        BodyError::Broken => (StatusCode::BAD_REQUEST, true),
+        BodyError::Busy => return try_later(StatusCode::SERVICE_UNAVAILABLE, line),
+    };
+    let mut answer = text(status, line);
+    if close {
+        close_after(&mut answer, version);
+    }
+    answer
+}
+
+/// The answer to a request that its client refused.
+pub(super) fn refused(refusal: &Refusal, method: &Method) -> Answered {
+    let line = refusal.to_string();
+    match refusal {
+        Refusal::BadRequest(_) | Refusal::NoEvent { .. } => text(StatusCode::BAD_REQUEST, line),
+        Refusal::Forbidden(_) => text(StatusCode::FORBIDDEN, line),
+        Refusal::TooLarge(_) => text(StatusCode::PAYLOAD_TOO_LARGE, line),
+        // A client takes one of the two or both, so what is left is known by what was tried.
+        Refusal::MethodNotAllowed(_) if method == Method::POST => {
+            method_not_allowed(line, HeaderValue::from_static("GET, HEAD, OPTIONS"))
+        }
+        Refusal::MethodNotAllowed(_) => method_not_allowed(line, HeaderValue::from_static("POST, OPTIONS")),
+    }
+}
+
+/// 503: the sender learns the reason in a word, the numbers stay inside.
+pub(super) fn not_taken(error: &AppendError) -> Answered {
+    tracing::debug!(%error, "a hit was not taken");
+    let line = match error {
+        AppendError::Full { .. } => "the buffer is full",
+        AppendError::Device(_) => "the buffer cannot be written",
+        AppendError::Busy => "too many hits wait for the buffer",
+        AppendError::Closed => "the gateway is stopping",
+    };
+    try_later(StatusCode::SERVICE_UNAVAILABLE, line)
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use std::{
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode, Version,
-    header::{ACCEPT, ALLOW, EXPECT, HOST, HeaderName},
+    HeaderValue, Method, Request, StatusCode, Version,
+    header::{ALLOW, EXPECT, HOST},
     request::Parts,
 };
 use hyper::body::Incoming;
@@ -198,7 +198,7 @@ impl ClaimedHit<'_> {
             Method::GET | Method::HEAD => self.hit(&Bytes::new(), peer).await,
             Method::POST => match self.body(body).await {
                 Ok(body) => self.hit(&body, peer).await,
-                Err(error) => refused_body(error, self.parts.version),
+                Err(error) => answers::refused_body(error, self.parts.version),
             },
             Method::OPTIONS => {
                 let mut answer = answers::no_content();
@@ -233,11 +233,11 @@ impl ClaimedHit<'_> {
         if let Some(commit) = taken.commit
             && let Err(error) = commit.done().await
         {
-            return not_taken(&error);
+            return answers::not_taken(&error);
         }
         match taken.answer {
             Some(own) => answers::own(own),
-            None if self.client.answers_with_image() || wants_image(&self.parts.headers) => answers::pixel(),
+            None if self.client.answers_with_image() || answers::wants_image(&self.parts.headers) => answers::pixel(),
             None => answers::no_content(),
         }
     }
@@ -256,10 +256,7 @@ impl ClaimedHit<'_> {
             visitor: visitor(peer, headers, &self.plan.trusted_proxies),
             received_ms: clock::now_ms(),
         };
-        let claim = self
-            .client
-            .claim(&request)
-            .map_err(|refusal| self.refused(&refusal, method))?;
+        let claim = self.client.claim(&request).map_err(|refusal| self.refused(&refusal))?;
         self.metrics.invalid.inc_by(claim.invalid);
 
         let mut steps = Steps::new(STEPS_PER_HIT);
@@ -278,7 +275,7 @@ impl ClaimedHit<'_> {
                 events: judged.len() as u64,
                 accepted: self.metrics.accepted.clone(),
             }),
-            Err(error) => return Err(not_taken(&error)),
+            Err(error) => return Err(answers::not_taken(&error)),
         };
         Ok(Taken {
             commit,
@@ -305,26 +302,13 @@ impl ClaimedHit<'_> {
         }
     }
 
-    fn refused(&self, refusal: &Refusal, method: &Method) -> Answered {
-        let line = refusal.to_string();
-        match refusal {
-            Refusal::BadRequest(_) => {
-                self.metrics.invalid.inc();
-                answers::text(StatusCode::BAD_REQUEST, line)
-            }
-            Refusal::NoEvent { invalid, .. } => {
-                self.metrics.invalid.inc_by(*invalid);
-                answers::text(StatusCode::BAD_REQUEST, line)
-            }
-            Refusal::TooLarge(_) => answers::text(StatusCode::PAYLOAD_TOO_LARGE, line),
-            Refusal::Forbidden(_) => answers::text(StatusCode::FORBIDDEN, line),
-            Refusal::MethodNotAllowed(_) if method == Method::POST => {
-                answers::method_not_allowed(line, HeaderValue::from_static("GET, HEAD, OPTIONS"))
-            }
-            Refusal::MethodNotAllowed(_) => {
-                answers::method_not_allowed(line, HeaderValue::from_static("POST, OPTIONS"))
-            }
-        }
+    fn refused(&self, refusal: &Refusal) -> Answered {
+        self.metrics.invalid.inc_by(match refusal {
+            Refusal::BadRequest(_) => 1,
+            Refusal::NoEvent { invalid, .. } => *invalid,
+            Refusal::Forbidden(_) | Refusal::TooLarge(_) | Refusal::MethodNotAllowed(_) => 0,
+        });
+        answers::refused(refusal, &self.parts.method)
     }
 }
 
@@ -374,41 +358,5 @@ impl Drop for Awaited {
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 
-const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
-
-/// Whether an image element sent this, which shows an error unless it gets an image.
-fn wants_image(headers: &HeaderMap) -> bool {
-    match headers.get(SEC_FETCH_DEST) {
-        Some(destination) => destination == "image",
-        None => headers
-            .get(ACCEPT)
-            .is_some_and(|accept| accept.as_bytes().starts_with(b"image/")),
-    }
-}
-
-fn refused_body(error: BodyError, version: Version) -> Answered {
-    let line = error.to_string();
-    let (status, close) = match error {
-        BodyError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, false),
-        BodyError::Slow => (StatusCode::REQUEST_TIMEOUT, true),
-        BodyError::Broken => (StatusCode::BAD_REQUEST, true),
-        BodyError::Busy => return answers::try_later(StatusCode::SERVICE_UNAVAILABLE, line),
-    };
-    let mut answer = answers::text(status, line);
-    if close {
-        answers::close_after(&mut answer, version);
-    }
-    answer
-}
-
-/// 503: the sender learns the reason in a word, the numbers stay inside.
-fn not_taken(error: &AppendError) -> Answered {
-    tracing::debug!(%error, "a hit was not taken");
-    let line = match error {
-        AppendError::Full { .. } => "the buffer is full",
-        AppendError::Device(_) => "the buffer cannot be written",
-        AppendError::Busy => "too many hits wait for the buffer",
-        AppendError::Closed => "the gateway is stopping",
-    };
-    answers::try_later(StatusCode::SERVICE_UNAVAILABLE, line)
-}
+#[cfg(test)]
+mod tests;
