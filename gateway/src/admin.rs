@@ -265,7 +265,7 @@ async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Result<AdminAn
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
     use super::*;
     use crate::{log::memory::MemoryLog, testing};

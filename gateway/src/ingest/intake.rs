@@ -117,11 +117,11 @@ impl Worker for IntakeWorker {
         let current = self.current();
         let (parts, body) = request.into_parts();
         let client = current.client(parts.uri.path());
-        let (answer, metrics) = match (self.check(&parts), client) {
-            (Err(answer), None) => (answer, &current.unclaimed),
-            (Err(answer), Some((_, metrics))) => (answer, metrics),
-            (Ok(()), None) => (unclaimed(&parts), &current.unclaimed),
-            (Ok(()), Some((client, metrics))) => {
+        let (answer, metrics) = match (self.objection(&parts), client) {
+            (Some(answer), None) => (answer, &current.unclaimed),
+            (Some(answer), Some((_, metrics))) => (answer, metrics),
+            (None, None) => (unclaimed(&parts), &current.unclaimed),
+            (None, Some((client, metrics))) => {
                 let hit = ClaimedHit {
                     worker: self,
                     plan: &current.plan,
@@ -153,18 +153,17 @@ impl IntakeWorker {
         Rc::clone(&current)
     }
 
-    /// What holds for every request, whoever's path it is.
-    fn check(&self, parts: &Parts) -> Result<(), Answered> {
+    /// What speaks against a request, whoever's path it is.
+    fn objection(&self, parts: &Parts) -> Option<Answered> {
         if parts.version == Version::HTTP_11 && !parts.headers.contains_key(HOST) {
             // RFC 9112 section 3.2.
-            return Err(answers::text(StatusCode::BAD_REQUEST, "no Host header"));
+            return Some(answers::text(StatusCode::BAD_REQUEST, "no Host header"));
         }
         let uri_bytes = parts.uri.path_and_query().map_or(0, |uri| uri.as_str().len());
-        if uri_bytes > self.intake.uri_bytes {
+        (uri_bytes > self.intake.uri_bytes).then(|| {
             let line = format!("the URL is longer than {} bytes", self.intake.uri_bytes);
-            return Err(answers::text(StatusCode::URI_TOO_LONG, line));
-        }
-        Ok(())
+            answers::text(StatusCode::URI_TOO_LONG, line)
+        })
     }
 }
 
@@ -228,7 +227,8 @@ impl ClaimedHit<'_> {
     async fn hit(&self, body: &[u8], peer: IpAddr) -> Answered {
         let taken = match self.take(body, peer) {
             Ok(taken) => taken,
-            Err(refused) => return refused,
+            Err(NotTaken::Refused(refusal)) => return self.refused(&refusal),
+            Err(NotTaken::NotStored(error)) => return answers::not_taken(&error),
         };
         if let Some(commit) = taken.commit
             && let Err(error) = commit.done().await
@@ -243,7 +243,7 @@ impl ClaimedHit<'_> {
     }
 
     /// From the request to the log, without waiting: nothing that borrows from the request lives on.
-    fn take(&self, body: &[u8], peer: IpAddr) -> Result<Taken, Answered> {
+    fn take(&self, body: &[u8], peer: IpAddr) -> Result<Taken<'_>, NotTaken> {
         let Parts {
             method, uri, headers, ..
         } = self.parts;
@@ -256,7 +256,7 @@ impl ClaimedHit<'_> {
             visitor: visitor(peer, headers, &self.plan.trusted_proxies),
             received_ms: clock::now_ms(),
         };
-        let claim = self.client.claim(&request).map_err(|refusal| self.refused(&refusal))?;
+        let claim = self.client.claim(&request)?;
         self.metrics.invalid.inc_by(claim.invalid);
 
         let mut steps = Steps::new(STEPS_PER_HIT);
@@ -269,14 +269,11 @@ impl ClaimedHit<'_> {
             let metrics = &self.worker.intake.metrics;
             metrics.expression_errors(&failed.object, &failed.expression, 1);
         }
-        let commit = match self.append(&judged) {
-            Ok(commit) => commit.map(|commit| Awaited {
-                commit: Some(commit),
-                events: judged.len() as u64,
-                accepted: self.metrics.accepted.clone(),
-            }),
-            Err(error) => return Err(answers::not_taken(&error)),
-        };
+        let commit = self.append(&judged)?.map(|commit| Awaited {
+            commit: Some(commit),
+            events: judged.len() as u64,
+            accepted: &self.metrics.accepted,
+        });
         Ok(Taken {
             commit,
             answer: claim.answer,
@@ -312,20 +309,40 @@ impl ClaimedHit<'_> {
     }
 }
 
+/// Why the log has nothing of a hit.
+enum NotTaken {
+    /// By its client.
+    Refused(Refusal),
+    /// By the log.
+    NotStored(AppendError),
+}
+
+impl From<Refusal> for NotTaken {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<AppendError> for NotTaken {
+    fn from(error: AppendError) -> Self {
+        Self::NotStored(error)
+    }
+}
+
 /// What became of a hit that the log has in its hands.
-struct Taken {
-    commit: Option<Awaited>,
+struct Taken<'w> {
+    commit: Option<Awaited<'w>>,
     answer: Option<Answer>,
 }
 
 /// A commit that is waited for, and the events that count as accepted once it is done.
-struct Awaited {
+struct Awaited<'w> {
     commit: Option<Commit>,
     events: u64,
-    accepted: IntCounter,
+    accepted: &'w IntCounter,
 }
 
-impl Awaited {
+impl Awaited<'_> {
     async fn done(mut self) -> Result<(), AppendError> {
         let result = poll_fn(|cx| match self.commit.as_mut() {
             Some(commit) => commit.as_mut().poll(cx),
@@ -340,7 +357,7 @@ impl Awaited {
     }
 }
 
-impl Drop for Awaited {
+impl Drop for Awaited<'_> {
     /// The sender went away meanwhile. Its events are in the log all the same, and count if they stay there.
     fn drop(&mut self) {
         if let Some(commit) = self.commit.take()
