@@ -123,3 +123,99 @@ impl From<Invalid> for Refusal {
         Self::BadRequest(Cow::Owned(invalid.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+    use http::{HeaderMap, Method};
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn claim<'r>(
+        method: &'r Method,
+        query: &'r str,
+        headers: &'r HeaderMap,
+        body: &'r [u8],
+    ) -> Result<Claim<'r>, Refusal> {
+        Ga4::default().claim(&HitRequest {
+            method,
+            path: "/g/collect",
+            query,
+            headers,
+            body,
+            visitor: std::net::IpAddr::from([203, 0, 113, 7]),
+            received_ms: 1_768_476_420_055,
+        })
+    }
+
+    /// The names of parameters: of every family, known and unknown. `v`, `tid` and `en` are set beside them; `_uip` is the
+    /// one that is dropped.
+    fn names() -> impl Strategy<Value = String> {
+        prop_oneof![
+            (0..parameters::Parameter::ALL.len()).prop_map(|at| parameters::Parameter::ALL[at].wire().to_owned()),
+            "(ep|epn|up|upn|sst)\\.[a-z]{1,3}",
+            "ep\\.user_data\\.(address\\.)?[a-z]{1,3}",
+            "(ep|up)\\.\\PC{1,5}",
+            "_[a-z]{1,3}",
+            "[a-z]{1,3}",
+            "pr[0-9]{1,3}",
+        ]
+        .prop_filter("set beside", |name| {
+            !matches!(name.as_str(), "v" | "tid" | "en" | "_uip")
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Given parameters of any names: the value of each is somewhere in the event.
+        #[test]
+        fn nothing_is_lost(names in prop::collection::btree_set(names(), 0..60)) {
+            // `ep.a` and `epn.a` are one field; the families are told apart so that each value has its own.
+            let mut fields = std::collections::BTreeSet::new();
+            let names: Vec<_> = names
+                .into_iter()
+                .filter(|name| fields.insert(name.replacen("epn.", "ep.", 1).replacen("upn.", "up.", 1)))
+                .collect();
+            let value = |at: usize| format!("id{at}value");
+            let query: Vec<String> = names
+                .iter()
+                .enumerate()
+                .map(|(at, name)| format!("{}={}", utf8_percent_encode(name, NON_ALPHANUMERIC), value(at)))
+                .collect();
+            let query = format!("v=2&tid=G-TEST1&en=a&{}", query.join("&"));
+            let headers = HeaderMap::new();
+            let claim = claim(&Method::GET, &query, &headers, &[]).unwrap();
+            prop_assert_eq!(claim.events.len(), 1);
+            let event = serde_json::to_string(&claim.events[0].event).unwrap();
+            for (at, name) in names.iter().enumerate() {
+                // An item's value has lost its two-letter key `id`.
+                let value = value(at);
+                prop_assert!(event.contains(value.trim_start_matches("id")), "{} in {}", name, event);
+            }
+        }
+
+        /// Given any bytes: an answer, and every event of it is whole.
+        #[test]
+        fn any_bytes_are_survived(
+            query in "[a-z0-9=&%+._~\\[\\]é-]{0,200}",
+            body in prop::collection::vec(prop_oneof![
+                Just(b'\n'), Just(b'&'), Just(b'='), Just(b'%'), Just(b'~'), Just(b'.'), 97_u8..123, any::<u8>()
+            ], 0..300),
+        ) {
+            let query = format!("v=2&tid=G-TEST1&en=a&{query}");
+            let headers = HeaderMap::new();
+            if let Ok(claim) = claim(&Method::POST, &query, &headers, &body) {
+                for claimed in &claim.events {
+                    prop_assert!(!claimed.event.name().is_empty());
+                    prop_assert!(claimed.event.text("event_id").is_some_and(|id| !id.is_empty()));
+                    prop_assert_eq!(claimed.event.timestamp_ms(), Some(1_768_476_420_055));
+                    let names: std::collections::BTreeSet<_> = claimed.event.fields().iter().map(|(name, _)| name).collect();
+                    prop_assert_eq!(names.len(), claimed.event.fields().len());
+                }
+            }
+        }
+    }
+}

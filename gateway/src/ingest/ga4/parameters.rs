@@ -179,3 +179,41 @@ pub(super) fn custom(name: &str) -> Custom {
         _ => Custom::Free,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_parameter_is_found_by_its_wire_name_only() {
+        for parameter in Parameter::ALL {
+            assert_eq!(Parameter::named(parameter.wire()), Some(*parameter));
+        }
+        for other in ["", "e", "enn", "EN", "en\0", "\0en", "dma_cpsx", "ep.en"] {
+            assert_eq!(Parameter::named(other), None, "{other:?}");
+        }
+    }
+
+    /// A parameter added to the table must be added to the vectors too.
+    #[test]
+    fn every_parameter_has_its_vector() {
+        let vectors = include_str!("../../../../tests/vectors/ga4/parameters.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let given = |case: &serde_json::Value| case.get("parameters").unwrap().as_str().unwrap().to_owned();
+        let all: Vec<String> = vectors
+            .get("cases")
+            .unwrap()
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(given)
+            .collect();
+        let base = vectors.get("base").unwrap().get("url").unwrap().as_str().unwrap();
+        for parameter in Parameter::ALL {
+            let written = format!("{}=", parameter.wire());
+            let found = all.iter().any(|query| query.starts_with(&written)) || base.contains(&written);
+            assert!(found, "{}", parameter.wire());
+        }
+    }
+}
