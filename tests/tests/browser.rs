@@ -66,7 +66,9 @@ fn hits_of_a_page_on_another_subdomain_arrive_with_their_tracking_cookies_only()
         assert_eq!(order["items"][0]["item_id"], "BOWL-10");
         assert_eq!(order["items"][0]["price"], 19.5);
         assert_eq!(order["client_hints"]["mobile"], false, "{order}");
-        let brands = order["client_hints"]["full_version_list"].as_array().expect("the brands of the browser");
+        let brands = order["client_hints"]["full_version_list"]
+            .as_array()
+            .expect("the brands of the browser");
         assert!(brands.iter().any(|brand| brand["brand"] == "Chromium"), "{order}");
     }
     assert_eq!(orders[1]["items"][0]["promotion_id"], "AUTUMN");
