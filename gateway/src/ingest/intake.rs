@@ -155,9 +155,14 @@ impl IntakeWorker {
 
     /// What speaks against a request, whoever's path it is.
     fn objection(&self, parts: &Parts) -> Option<Answered> {
-        if parts.version == Version::HTTP_11 && !parts.headers.contains_key(HOST) {
-            // RFC 9112 section 3.2.
-            return Some(answers::text(StatusCode::BAD_REQUEST, "no Host header"));
+        // RFC 9112 section 3.2; HTTP/2 has `:authority` instead.
+        let mut hosts = parts.headers.get_all(HOST).iter();
+        match (hosts.next(), hosts.next()) {
+            (None, _) if parts.version == Version::HTTP_11 => {
+                return Some(answers::text(StatusCode::BAD_REQUEST, "no Host header"));
+            }
+            (_, Some(_)) => return Some(answers::text(StatusCode::BAD_REQUEST, "more than one Host header")),
+            _ => {}
         }
         let uri_bytes = parts.uri.path_and_query().map_or(0, |uri| uri.as_str().len());
         (uri_bytes > self.intake.uri_bytes).then(|| {

@@ -95,7 +95,8 @@ impl Server {
             Some(Ok(address)) => address,
             _ => listen,
         };
-        let connections = limits.connections.min(raise_open_files());
+        // A worker holds the right to open a connection before there is one, so each needs at least one.
+        let connections = limits.connections.min(raise_open_files()).max(workers.get());
         let shared = Arc::new(Shared {
             limits,
             permits: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),

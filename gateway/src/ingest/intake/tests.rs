@@ -430,8 +430,10 @@ async fn a_url_beyond_the_limit_is_answered_with_414() {
 }
 
 #[tokio::test]
-async fn http_1_1_needs_a_host_and_http_1_0_does_not() {
+async fn http_1_1_needs_one_host_and_http_1_0_none() {
     let gateway = gateway();
+    let reply = gateway.get(HIT, &["Host: metrics.other.example"]);
+    assert_eq!((reply.status, reply.line()), (400, "more than one Host header"));
     let reply = gateway.send(format!("GET {HIT} HTTP/1.1\r\nConnection: close\r\n\r\n").as_bytes());
     assert_eq!((reply.status, reply.line()), (400, "no Host header"));
     assert_eq!(

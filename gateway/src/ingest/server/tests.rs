@@ -209,6 +209,36 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn a_connection_that_its_sender_leaves_is_closed_at_once() {
+    let running = start(Limits::default());
+    let mut silent = running.connect();
+    silent.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_close(&mut silent), "");
+    let mut client = running.connect();
+    client.write_all(b"GET /one HTTP/1.1\r\nHost: t\r\n\r\n").unwrap();
+    read_answer(&mut BufReader::new(&client));
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(read_to_close(&mut client), "");
+}
+
+#[tokio::test]
+async fn a_sender_that_never_reads_its_answers_is_cut_off() {
+    let running = start(Limits {
+        write_time: Duration::from_millis(20),
+        ..hasty()
+    });
+    let mut client = running.connect();
+    client.set_write_timeout(Some(PATIENCE)).unwrap();
+    let requests = b"GET /unread HTTP/1.1\r\nHost: t\r\n\r\n".repeat(1_000);
+    let error = (0..10_000).find_map(|_| client.write_all(&requests).err());
+    let kind = error.expect("the server stops reading").kind();
+    assert!(
+        matches!(kind, io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe),
+        "{kind}"
+    );
+}
+
+#[tokio::test]
 async fn when_no_more_connections_may_be_opened_an_idle_one_makes_room() {
     let running = start(Limits {
         connections: 2,
