@@ -36,10 +36,12 @@ pub(crate) fn at_most_one_of(fields: &[&str], what: &str) -> Value {
     )
 }
 
-/// A rule that a duration is longer than nothing. How durations compare with each other is left to
-/// [`crate::validate`]: the gateway's own expressions, with which it checks these rules in file mode, have no durations.
-pub(crate) fn positive_duration() -> Value {
-    rule("self.matches('[1-9]')", "must be longer than 0s")
+/// A rule that a duration is longer than nothing and at most `most`.
+pub(crate) fn positive_duration(most: &str) -> Value {
+    rule(
+        &format!("duration(self) > duration('0s') && duration(self) <= duration('{most}')"),
+        &format!("must be longer than 0s and at most {most}"),
+    )
 }
 
 /// The name of something in a spec: a client, a table, a rule.
@@ -169,7 +171,7 @@ pub(crate) fn cidrs(_: &mut SchemaGenerator) -> Schema {
         "items": {
             "type": "string", "maxLength": 64,
             "x-kubernetes-validations": [rule(
-                "self.matches('^[0-9a-fA-F:.]+/[0-9]{1,3}$')",
+                "isCIDR(self)",
                 "must be a range of addresses in CIDR notation, such as 10.0.0.0/8 or fd00::/8",
             )],
         },

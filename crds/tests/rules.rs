@@ -230,6 +230,18 @@ fn a_broken_destination_is_named_with_a_message() {
             &[("/webhook/endpoint", json!("https://proxy.example/path"))],
             "must be scheme and host",
         ),
+        (&[("/delivery", json!({"timeout": "6m"}))], "at most 5m"),
+        (
+            &[("/delivery", json!({"batch": {"maxDelay": "6m"}}))],
+            "must be at most 5m",
+        ),
+        (
+            &[(
+                "/delivery",
+                json!({"retry": {"initialBackoff": "2m", "maxBackoff": "1m30s"}}),
+            )],
+            "initialBackoff must not be longer than maxBackoff",
+        ),
         (&[("/delivery", json!({"timeout": "0s"}))], "must be longer than 0s"),
         (
             &[("/delivery", json!({"retry": {"maxAge": "0m"}}))],

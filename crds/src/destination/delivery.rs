@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Vendor;
-use crate::{common::Duration, schema::positive_duration};
+use crate::{
+    common::Duration,
+    schema::{positive_duration, rule},
+};
 
 /// Batches, timeouts and retries.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -17,7 +20,7 @@ pub struct Delivery {
     pub batch: Option<Batch>,
     /// How long one request may take. Default: 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("5m")]))]
     pub timeout: Option<Duration>,
     /// Requests that are under way at once. Default: 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,6 +41,7 @@ pub struct Batch {
     pub max_events: Option<u32>,
     /// How long the first event of a batch waits for others. Default: 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = [rule("duration(self) <= duration('5m')", "must be at most 5m")]))]
     pub max_delay: Option<Duration>,
 }
 
@@ -45,19 +49,23 @@ pub struct Batch {
 /// never before the vendor's `Retry-After`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [rule(
+    "!has(self.initialBackoff) || !has(self.maxBackoff) || duration(self.initialBackoff) <= duration(self.maxBackoff)",
+    "initialBackoff must not be longer than maxBackoff",
+)]))]
 pub struct Retry {
     /// The wait after the first failure. Default: 1s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("1h")]))]
     pub initial_backoff: Option<Duration>,
     /// The longest wait. Default: 5m.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("24h")]))]
     pub max_backoff: Option<Duration>,
     /// How old an event may become; an older one becomes a dead letter. Default: 24h; 15m for `ga4` without `apiSecret`,
     /// as GA4 stamps a forwarded hit with the time of its arrival.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("8760h")]))]
     pub max_age: Option<Duration>,
 }
 

@@ -1,5 +1,8 @@
 //! `Destination`: where events go, when, and how.
 
+// The columns of a kind have attributes of the same names.
+#![allow(clippy::duplicated_attributes)]
+
 mod delivery;
 mod status;
 mod trigger;

@@ -149,7 +149,7 @@ pub struct JetStreamBuffer {
     pub max_bytes: Option<Size>,
     /// How long an event is kept. Default: 72h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("8760h")]))]
     pub max_age: Option<Duration>,
 }
 

@@ -102,7 +102,7 @@ pub struct ConsentRegion {
 pub struct ConsentHold {
     /// How long an event waits at most; then it goes on with the consent that it has. Default: 30m.
     #[serde(default = "ConsentHold::default_max_age")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("24h")]))]
     pub max_age: Duration,
     /// How many events a pod holds at most; past that the oldest go on with the consent that they have. Default: 10000.
     #[serde(default = "ConsentHold::default_max_events")]

@@ -1,5 +1,8 @@
 //! `TaggingContainer`: a tagging server, what it accepts and what it does with each event before it is stored.
 
+// The columns of a kind have attributes of the same names.
+#![allow(clippy::duplicated_attributes)]
+
 mod buffer;
 mod clients;
 mod consent;

@@ -52,7 +52,7 @@ impl Default for Monitoring {
 pub struct Objectives {
     /// How fast a hit is answered. Default: 100ms.
     #[serde(default = "Objectives::default_latency")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("1m")]))]
     pub latency: Duration,
     /// The share of hits, in percent, that are answered that fast. Default: 99.
     #[serde(default = "Objectives::default_latency_target")]
@@ -64,7 +64,7 @@ pub struct Objectives {
     pub error_rate: f64,
     /// How old an event that is not delivered yet may become. Default: 5m.
     #[serde(default = "Objectives::default_delivery_lag")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("24h")]))]
     pub delivery_lag: Duration,
 }
 

@@ -118,7 +118,7 @@ pub struct ParameterClass {
 pub struct Deduplication {
     /// How long an event is remembered. Default: 48h.
     #[serde(default = "Deduplication::default_window")]
-    #[schemars(extend("x-kubernetes-validations" = [positive_duration()]))]
+    #[schemars(extend("x-kubernetes-validations" = [positive_duration("720h")]))]
     pub window: Duration,
     /// How many events are remembered at most; whichever limit ends first. Per pod with `buffer.disk`, across the fleet
     /// with `buffer.jetStream`. Default: 1000000.
