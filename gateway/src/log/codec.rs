@@ -383,7 +383,7 @@ mod tests {
             let mut bytes = encoded(&record);
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            let _ = decode(&bytes);
+            drop(decode(&bytes));
             bytes.truncate(at);
             prop_assert!(decode(&bytes).is_err());
         }

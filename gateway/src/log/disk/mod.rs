@@ -20,6 +20,8 @@ mod recovery;
 mod registry;
 mod segment;
 mod stage;
+#[cfg(test)]
+mod tests;
 mod walker;
 
 use std::{
