@@ -52,17 +52,34 @@ fn describe(source: &str, errors: &ParseErrors) -> CompileError {
         .take(usize::try_from(line - 1).unwrap_or_default())
         .map(str::len)
         .sum();
-    let offset = before + usize::try_from(column - 1).unwrap_or_default();
-    let rest = source.get(offset..).unwrap_or_default();
-    let reason = first.msg.trim_start_matches("Syntax error: ");
-    let message = match hint(rest, reason) {
+    let offset = source.floor_char_boundary(before + usize::try_from(column - 1).unwrap_or_default());
+    let (read, rest) = source.split_at_checked(offset).unwrap_or((source, ""));
+    let reason = plain(first.msg.trim_start_matches("Syntax error: "), source);
+    let message = match hint(read, rest, &reason) {
         Some(hint) => format!("{reason}: {hint}"),
-        None => reason.replace("<EOF>", "the end of the expression"),
+        None => reason,
     };
     CompileError::at(source, offset, message)
 }
 
-fn hint(rest: &str, reason: &str) -> Option<&'static str> {
+/// The parser's message in words for someone who does not know parsers.
+fn plain(message: &str, source: &str) -> String {
+    if source.trim().is_empty() {
+        return "the expression is empty".to_owned();
+    }
+    let Some(mismatch) = message.strip_prefix("mismatched input ") else {
+        return message.to_owned();
+    };
+    match mismatch.split_once(" expecting ") {
+        Some((found, _)) if found.contains("<EOF>") => "the expression ends too early".to_owned(),
+        Some((found, "<EOF>")) => format!("{found} cannot stand here"),
+        Some((found, expected)) => format!("{found} cannot stand here, where {expected} is expected"),
+        None => message.to_owned(),
+    }
+}
+
+/// What usual mistake explains an error between what was `read` and the `rest`.
+fn hint(read: &str, rest: &str, reason: &str) -> Option<&'static str> {
     let word = rest
         .split(|letter: char| !letter.is_ascii_alphanumeric())
         .next()
@@ -70,23 +87,34 @@ fn hint(rest: &str, reason: &str) -> Option<&'static str> {
     match word.to_ascii_lowercase().as_str() {
         "and" => return Some("write &&"),
         "or" => return Some("write ||"),
-        "not" => return Some("write !"),
         _ => {}
+    }
+    if read.trim_end().to_ascii_lowercase().ends_with("not") {
+        return Some("write ! before what is to be false");
     }
     if rest.starts_with('=') && !rest.starts_with("==") {
         return Some("write == to compare");
     }
-    if reason.contains("has()") {
-        return Some(
+    for (part, hint) in [
+        (
+            "has()",
             "it takes a field, as has(event.value); for a name that is no word, write has(event.`x-ga-name`) or \
              'x-ga-name' in event",
-        );
-    }
-    if reason.contains("argument must be a simple name") {
-        return Some("the first argument of all, exists, exists_one, map and filter names the element");
-    }
-    if reason.contains("unexpected character") {
-        return Some("text stands in quotes, 'like this'");
+        ),
+        (
+            "argument must be a simple name",
+            "the first argument of all, exists, exists_one, map and filter names the element",
+        ),
+        ("unexpected character", "text stands in quotes, 'like this'"),
+        (
+            "unsupported syntax",
+            "write has(event.value), or event.value.orElse('default')",
+        ),
+        ("invalid int literal", "a whole number has 64 bits"),
+    ] {
+        if reason.contains(part) {
+            return Some(hint);
+        }
     }
     None
 }
