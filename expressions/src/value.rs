@@ -331,3 +331,60 @@ impl Serialize for Map<'_> {
         object.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
+    use super::*;
+
+    fn value(json: &str) -> Value<'static> {
+        serde_json::from_str::<serde_json::Value>(json).unwrap().into()
+    }
+
+    #[test]
+    fn json_goes_in_and_out() {
+        for json in [
+            "null",
+            "true",
+            "-7",
+            "2.5",
+            r#""é""#,
+            r#"[1,"a",[]]"#,
+            r#"{"a":{"b":1},"c":[null]}"#,
+        ] {
+            assert_eq!(serde_json::to_string(&value(json)).unwrap(), json);
+            assert_eq!(value(json).reborrow(), value(json));
+        }
+        assert_eq!(
+            value("18446744073709551615"),
+            Value::Double(18_446_744_073_709_551_615.0)
+        );
+        assert_eq!(serde_json::to_string(&Value::Double(f64::NAN)).unwrap(), "null");
+        assert_eq!(serde_json::to_string(&Value::Uint(7)).unwrap(), "7");
+    }
+
+    #[test]
+    fn a_map_keeps_the_order_and_the_last_value_of_each_name() {
+        let mut map = Map::new();
+        map.insert("b", 1_i64);
+        map.insert("a", 2_i64);
+        assert_eq!(map.insert("b", 3_i64), Some(Value::Int(1)));
+        let fields: Vec<_> = map.iter().map(|(name, value)| (name, value.as_i64())).collect();
+        assert_eq!(fields, [("b", Some(3)), ("a", Some(2))]);
+        assert_eq!(map.remove("b"), Some(Value::Int(3)));
+        assert!(map.contains("a") && !map.contains("b"));
+    }
+
+    #[test]
+    fn a_reborrowed_value_copies_no_text() {
+        let Value::List(list) = value(r#"["text"]"#) else {
+            panic!()
+        };
+        let whole = Value::List(list);
+        let Value::List(reborrowed) = whole.reborrow() else {
+            panic!()
+        };
+        assert!(matches!(reborrowed.first(), Some(Value::String(Cow::Borrowed("text")))));
+    }
+}

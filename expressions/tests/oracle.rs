@@ -242,7 +242,7 @@ impl Typed {
                 fill(
                     &["(#1 < #2)", "(#1 >= #2)", "(#1 == #2)", "(#1 != #2)"],
                     int.clone(),
-                    double.clone(),
+                    double,
                 ),
                 fill(&["(#1 <= #2)", "(#1 > #2)", "(#1 == #2)"], int.clone(), int.clone()),
                 fill(
