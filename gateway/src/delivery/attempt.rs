@@ -1,11 +1,14 @@
 //! One request to a vendor: authenticate, send, classify.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::AUTHORIZATION};
 use tokio::time::{Instant, timeout};
 
-use super::client::{Transport, TransportError};
+use super::{
+    client::{Transport, TransportError},
+    retry::retry_after,
+};
 use crate::{
     destinations::{Authentication, Outcome, Protocol, Request, Response},
     metrics::CallCode,
@@ -27,7 +30,14 @@ pub struct Attempt {
 
 /// Sends `request` to `destination`. Credentials that are rejected are fetched anew once: they may have been revoked
 /// before their time.
-pub async fn attempt(transport: &dyn Transport, destination: &PlannedDestination, request: Request) -> Attempt {
+///
+/// `now_ms` is the wall clock: a `Retry-After` may be a date.
+pub async fn attempt(
+    transport: &dyn Transport,
+    destination: &PlannedDestination,
+    request: Request,
+    now_ms: fn() -> i64,
+) -> Attempt {
     let begun = Instant::now();
     let limit = destination.delivery.timeout;
     let protocol = request.protocol;
@@ -47,7 +57,7 @@ pub async fn attempt(transport: &dyn Transport, destination: &PlannedDestination
     let took = begun.elapsed();
     match result {
         Ok(response) => Attempt {
-            outcome: destination.vendor.classify(&response),
+            outcome: with_retry_after(destination.vendor.classify(&response), &response, now_ms()),
             code: code(protocol, &response),
             answered: true,
             took,
@@ -61,6 +71,17 @@ pub async fn attempt(transport: &dyn Transport, destination: &PlannedDestination
             answered: false,
             took,
         },
+    }
+}
+
+/// The vendor's `Retry-After`, unless its own answer said more.
+fn with_retry_after(outcome: Outcome, response: &Response, now_ms: i64) -> Outcome {
+    match outcome {
+        Outcome::Retry { after: None, reason } => Outcome::Retry {
+            after: retry_after(&response.headers, now_ms),
+            reason,
+        },
+        other => other,
     }
 }
 
@@ -113,6 +134,3 @@ pub fn grpc_status(response: &Response) -> Option<(u32, String)> {
         Some((status, message.into_owned()))
     })
 }
-
-/// The transport as tasks share it.
-pub type SharedTransport = Arc<dyn Transport>;

@@ -3,13 +3,27 @@
 //! A vendor is two pure functions: [`Destination::encode`] turns events into requests, [`Destination::classify`] reads a
 //! response. Sending, batching, retrying and dead letters are delivery's work and alike for all.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+pub mod answer;
+pub mod mapping;
+pub mod pub_sub;
+pub mod webhook;
+
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use tagfleet_crds::{
+    HeaderValue as ManifestHeader, SecretSource,
+    destination::{DestinationSpec, Vendor},
+};
 use url::Url;
 
-use crate::record::{Consent, Record};
+use crate::{
+    delivery::tokens::TokenSource,
+    destinations::mapping::Mapping,
+    record::{Consent, Record},
+    secret::Secret,
+};
 
 /// What a vendor takes in one request at the most; the smaller of this and `delivery.batch` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,4 +165,140 @@ pub trait Destination: Send + Sync {
 
     /// Reads a response. Pure.
     fn classify(&self, response: &Response) -> Outcome;
+}
+
+/// A vendor as its manifest describes it, ready to send.
+pub struct Built {
+    /// The vendor.
+    pub vendor: Arc<dyn Destination>,
+    /// Where its access tokens come from, if it needs any.
+    pub tokens: Option<Arc<dyn TokenSource>>,
+}
+
+impl Built {
+    fn without_tokens(vendor: impl Destination + 'static) -> Self {
+        Self {
+            vendor: Arc::new(vendor),
+            tokens: None,
+        }
+    }
+}
+
+/// What a vendor's block refers to, resolved by the configuration. Field paths are relative to the block. Whoever cannot
+/// give what is asked for takes note of the mistake and returns `None`; the vendor asks on, so that all mistakes are found.
+pub trait Resolve {
+    /// The container's name.
+    fn container(&self) -> &str;
+
+    /// The value of a Secret's key.
+    fn secret(&mut self, field: &str, source: &SecretSource) -> Option<Secret>;
+
+    /// The value that this key had before, while it rotates and both are valid.
+    fn previous_secret(&mut self, _source: &SecretSource) -> Option<Secret> {
+        None
+    }
+
+    /// An expression over event, consent and variables.
+    fn expression(&mut self, field: &str, source: &str) -> Option<mapping::Field>;
+
+    /// `eventNames` and `parameters`, with the lookup tables in force.
+    fn mapping(
+        &mut self,
+        event_names: &BTreeMap<String, String>,
+        parameters: &BTreeMap<String, String>,
+    ) -> Option<Mapping>;
+
+    /// An environment variable of the process.
+    fn environment(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok().filter(|value| !value.is_empty())
+    }
+
+    /// Takes note of a mistake in a field.
+    fn mistake(&mut self, field: &str, message: String);
+}
+
+/// Builds the vendor that a manifest describes: the table of vendors. `None` when there are mistakes; `resolve` knows
+/// them.
+pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built> {
+    let vendor = spec.vendor()?;
+    match vendor {
+        Vendor::PubSub(block) => pub_sub::build(block, resolve),
+        Vendor::Webhook(block) => webhook::build(block, resolve),
+        Vendor::Ga4(_)
+        | Vendor::MetaConversions(_)
+        | Vendor::TiktokEvents(_)
+        | Vendor::LinkedinConversions(_)
+        | Vendor::PinterestConversions(_)
+        | Vendor::GoogleAds(_)
+        | Vendor::BigQuery(_) => {
+            resolve.mistake("", format!("{} is not in force in this version", vendor.name()));
+            None
+        }
+    }
+}
+
+/// A vendor's URL, with scheme, host and port of `endpoint` in place of its own.
+fn with_endpoint(url: &str, field: &str, endpoint: Option<&str>, resolve: &mut dyn Resolve) -> Option<Url> {
+    let url = match Url::parse(url) {
+        Ok(url) => Some(url),
+        Err(error) => {
+            resolve.mistake(field, format!("is no URL: {error}"));
+            None
+        }
+    };
+    let Some(endpoint) = endpoint else {
+        return url;
+    };
+    match Url::parse(endpoint) {
+        Ok(mut moved) if moved.has_host() && matches!(moved.scheme(), "http" | "https") => {
+            let url = url?;
+            moved.set_path(url.path());
+            moved.set_query(url.query());
+            Some(moved)
+        }
+        Ok(_) => {
+            resolve.mistake(
+                "endpoint",
+                "must be scheme and host, such as https://proxy.example".to_owned(),
+            );
+            None
+        }
+        Err(error) => {
+            resolve.mistake("endpoint", format!("is no URL: {error}"));
+            None
+        }
+    }
+}
+
+/// A manifest's headers, each text or from a Secret.
+fn headers(given: &BTreeMap<String, ManifestHeader>, resolve: &mut dyn Resolve) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    let mut whole = true;
+    for (name, value) in given {
+        let field = format!("headers.{name}");
+        let (text, sensitive) = match value {
+            ManifestHeader::Text(text) => (Some(Secret::new(text.as_str())), false),
+            ManifestHeader::Secret(source) => (resolve.secret(&field, source), true),
+        };
+        let parsed = HeaderName::from_bytes(name.as_bytes())
+            .ok()
+            .filter(|name| !webhook::is_own_header(name));
+        let value = text.map(|text| HeaderValue::from_str(text.expose().trim_end_matches(['\r', '\n'])));
+        match (parsed, value) {
+            (Some(name), Some(Ok(mut value))) => {
+                value.set_sensitive(sensitive);
+                headers.insert(name, value);
+            }
+            (None, _) => {
+                resolve.mistake(&field, "is no header that may be set".to_owned());
+                whole = false;
+            }
+            (_, Some(Err(_))) => {
+                resolve.mistake(&field, "its value has characters that no header may hold".to_owned());
+                whole = false;
+            }
+            (_, None) => whole = false,
+        }
+    }
+    whole.then_some(headers)
 }

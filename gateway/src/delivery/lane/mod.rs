@@ -261,8 +261,9 @@ impl Lane {
                         self.gate.probe_sent();
                     }
                     let (transport, form) = (Arc::clone(&self.parts.transport), Arc::clone(form));
+                    let now_ms = self.parts.now_ms;
                     self.under_way.spawn(async move {
-                        let attempt = attempt(&*transport, &form, request).await;
+                        let attempt = attempt(&*transport, &form, request, now_ms).await;
                         Returned {
                             parcel,
                             attempt,
