@@ -28,6 +28,7 @@ const CONTAINER_FIELDS: &[(&str, Force)] = &[
     ("spec.replicas", ClusterOnly),
     ("spec.clients", InForce),
     ("spec.clients[].scripts", NotYet),
+    ("spec.clients[].measurementProtocol.measurementIds", NotYet),
     ("spec.trustedProxies", InForce),
     ("spec.cors", InForce),
     ("spec.identity", NotYet),

@@ -24,7 +24,7 @@ const MAX_FILES: usize = 10_000;
 
 /// The keys of a Secret or ConfigMap. Values of both are kept unprintable, since a ConfigMap's are of no use in a log.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Data(BTreeMap<String, Datum>);
+pub struct Data(BTreeMap<String, (Datum, Position)>);
 
 /// The value of a key.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,18 +39,13 @@ impl Data {
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Datum> {
-        self.0.get(key)
+        self.0.get(key).map(|(datum, _)| datum)
     }
 
-    /// The names of the keys.
-    pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// Adds another's keys, which win over those that are here.
-    pub fn extend(&mut self, other: &Self) {
-        self.0
-            .extend(other.0.iter().map(|(key, datum)| (key.clone(), datum.clone())));
+    /// Where the key stands.
+    #[must_use]
+    pub fn place(&self, key: &str) -> Option<Position> {
+        self.0.get(key).map(|(_, at)| *at)
     }
 }
 
@@ -105,7 +100,7 @@ pub(super) fn read(kind: &str, document: &Node, report: &mut dyn FnMut(Position,
             } else {
                 Datum::Text(Secret::new(text))
             };
-            data.insert(field.name.clone(), datum);
+            data.insert(field.name.clone(), (datum, field.at));
         }
     }
     Data(data)
@@ -137,7 +132,8 @@ pub fn read_folder(folder: &Path) -> Result<(BTreeMap<String, Data>, Vec<Finding
         match read_value(&file) {
             Ok(Some(bytes)) => {
                 let data = secrets.entry(secret.to_owned()).or_default();
-                data.0.insert(key.to_owned(), Datum::from_bytes(bytes));
+                let datum = Datum::from_bytes(bytes);
+                data.0.insert(key.to_owned(), (datum, Position::START));
             }
             Ok(None) => {}
             Err(error) => {

@@ -1,0 +1,118 @@
+//! From what is in force to the plan that ingest, pipeline and delivery run by.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{
+    container::{ContainerForm, as_lookup_tables},
+    destination::DestinationForm,
+    scope::NamedExpression,
+    tables::Table,
+};
+use crate::{
+    hashing::sha256_hex,
+    log::{DestinationId, LogError},
+    pipeline::lookup::LookupTables,
+    plan::{Plan, PlannedDestination, Trigger, Variable},
+};
+
+/// The digits of a configuration's version.
+const VERSION_DIGITS: usize = 12;
+
+/// The plan of a container with its destinations. `register` gives the number of a destination in the log.
+///
+/// # Errors
+/// When a destination cannot be registered.
+pub fn plan(
+    name: &Arc<str>,
+    container: &ContainerForm,
+    destinations: &[&DestinationForm],
+    register: &mut dyn FnMut(&str) -> Result<DestinationId, LogError>,
+) -> Result<Plan, LogError> {
+    let mut planned = Vec::with_capacity(destinations.len());
+    for destination in destinations {
+        planned.push(Arc::new(planned_destination(destination, register(&destination.name)?)));
+    }
+    Ok(Plan {
+        version: version(container, destinations),
+        container: Arc::clone(name),
+        clients: container.clients.clone(),
+        trusted_proxies: container.trusted_proxies.clone(),
+        cors: container.cors.clone(),
+        request_bytes: container.request_bytes(),
+        ip_address: container.ip_address(),
+        consent_default: container.consent_default(),
+        variables: variables(container, destinations),
+        lookup_tables: lookup_tables(container, destinations),
+        destinations: planned,
+    })
+}
+
+fn planned_destination(form: &DestinationForm, id: DestinationId) -> PlannedDestination {
+    let events = form.spec.trigger.iter().flat_map(|trigger| &trigger.events);
+    PlannedDestination {
+        name: Arc::clone(&form.name),
+        id,
+        trigger: Trigger {
+            events: events.map(|name| name.as_str().into()).collect(),
+            when: form.when.clone(),
+        },
+        delivery: form.delivery.clone(),
+        vendor: Arc::clone(&form.vendor),
+        tokens: form.tokens.clone(),
+        paused: form.spec.paused,
+        fingerprint: form.fingerprint.clone(),
+    }
+}
+
+/// The container's variables, and behind them those that it no longer has and that a destination at its last good form
+/// still reads.
+fn variables(container: &ContainerForm, destinations: &[&DestinationForm]) -> Vec<Variable> {
+    let stored: BTreeSet<&str> = destinations
+        .iter()
+        .flat_map(|form| form.stored.iter().map(String::as_str))
+        .collect();
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    let of_destinations = destinations.iter().flat_map(|form| &form.variables);
+    let all = container.scope.variables.iter().chain(of_destinations);
+    all.filter(|variable| names.insert(&variable.name))
+        .map(|NamedExpression { name, expression }| Variable {
+            name: Arc::clone(name),
+            expression: expression.clone(),
+            stored: stored.contains(&**name),
+        })
+        .collect()
+}
+
+/// The container's tables, and those that it no longer has and that a destination at its last good form still reads.
+fn lookup_tables(container: &ContainerForm, destinations: &[&DestinationForm]) -> Arc<LookupTables> {
+    let own = &container.scope.tables;
+    let of_destinations = destinations.iter().flat_map(|form| &form.tables);
+    let gone: BTreeMap<&String, &Option<Arc<Table>>> =
+        of_destinations.filter(|(name, _)| !own.contains_key(*name)).collect();
+    if gone.is_empty() {
+        return Arc::clone(&container.lookup_tables);
+    }
+    let all = own.iter().chain(gone);
+    Arc::new(as_lookup_tables(
+        &all.map(|(name, table)| (name.clone(), table.clone())).collect(),
+    ))
+}
+
+/// The hash of everything that was applied but the Secrets, in any order of files the same.
+fn version(container: &ContainerForm, destinations: &[&DestinationForm]) -> String {
+    let digest = |table: &Option<Arc<Table>>| table.as_ref().map(|table| table.digest.clone());
+    let tables: BTreeMap<_, _> = container
+        .scope
+        .tables
+        .iter()
+        .map(|(name, table)| (name, digest(table)))
+        .collect();
+    let specs: BTreeMap<_, _> = destinations.iter().map(|form| (&*form.name, &form.spec)).collect();
+    let applied = serde_json::to_vec(&(&container.spec, tables, specs)).unwrap_or_default();
+    let mut version = sha256_hex(&applied);
+    version.truncate(VERSION_DIGITS);
+    version
+}

@@ -1,0 +1,341 @@
+//! From a destination's spec to what judges and sends its events.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use sha2::{Digest, Sha256};
+use tagfleet_crds::{DestinationSpec, SecretKeyRef, SecretSource};
+use tagfleet_expressions::Expression;
+
+use super::{
+    container::as_lookup_tables,
+    finding::Finding,
+    objects::Object,
+    scope::{NamedExpression, Scope},
+    tables::Table,
+    world::{Missing, Mode, World},
+};
+use crate::{
+    delivery::tokens::TokenSource,
+    destinations::{
+        self, Destination, Resolve,
+        mapping::{Field, Mapping},
+    },
+    plan::DeliverySettings,
+    secret::Secret,
+};
+
+/// How long a secret that was replaced is still signed with beside the new one: receivers change theirs meanwhile.
+pub const ROTATION: Duration = Duration::from_secs(60 * 60);
+
+/// A destination in the form that is in force for one container.
+#[derive(Clone)]
+pub struct DestinationForm {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its spec.
+    pub spec: DestinationSpec,
+    /// The condition of its trigger.
+    pub when: Option<Expression>,
+    /// How it is sent to.
+    pub delivery: DeliverySettings,
+    /// The vendor.
+    pub vendor: Arc<dyn Destination>,
+    /// Where its access tokens come from.
+    pub tokens: Option<Arc<dyn TokenSource>>,
+    /// The variables that its expressions read, directly or by way of others, each before those that read it.
+    pub variables: Vec<NamedExpression>,
+    /// The variables that it reads when it sends, so that the log must keep their values.
+    pub stored: BTreeSet<String>,
+    /// The tables that any of these read.
+    pub tables: BTreeMap<String, Option<Arc<Table>>>,
+    /// Changes when anything above changes, secrets included.
+    pub fingerprint: String,
+    secrets: BTreeMap<SecretKeyRef, RotatingSecret>,
+}
+
+#[derive(Clone)]
+struct RotatingSecret {
+    current: Secret,
+    previous: Option<(Secret, Instant)>,
+}
+
+impl DestinationForm {
+    /// When the first of its replaced secrets is to be forgotten.
+    pub fn rotation_ends(&self) -> Option<Instant> {
+        let replaced = self.secrets.values().filter_map(|secret| secret.previous.as_ref());
+        replaced.map(|(_, at)| *at + ROTATION).min()
+    }
+}
+
+/// What a destination is compiled with.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'s> {
+    /// The container's name.
+    pub container: &'s str,
+    /// What expressions may read.
+    pub scope: &'s Scope,
+    /// Secrets.
+    pub world: &'s World,
+    /// What to make of a Secret that is nowhere.
+    pub mode: Mode,
+    /// The time, for secrets that rotate.
+    pub now: Instant,
+}
+
+/// Compiles a destination for one container. The form is none when a mistake refuses it, or when something that it
+/// refers to is elsewhere.
+#[must_use]
+pub fn compile(
+    object: &Object,
+    spec: DestinationSpec,
+    surroundings: Surroundings<'_>,
+    previous: Option<&DestinationForm>,
+) -> (Option<DestinationForm>, Vec<Finding>) {
+    let mut resolver = Resolver {
+        object,
+        block: spec
+            .vendor()
+            .map_or_else(|| "spec".to_owned(), |vendor| format!("spec.{}", vendor.name())),
+        surroundings,
+        previous,
+        tables: OnceLock::new(),
+        sending: Vec::new(),
+        secrets: BTreeMap::new(),
+        findings: Vec::new(),
+    };
+    let when = resolver.when(&spec);
+    let built = destinations::build(&spec, &mut resolver);
+    let Resolver {
+        sending,
+        secrets,
+        findings,
+        ..
+    } = resolver;
+    let refused = findings.iter().any(Finding::is_error);
+    let (Some(built), Some(when), false) = (built, when, refused) else {
+        return (None, findings);
+    };
+    let scope = surroundings.scope;
+    let variables = scope.variables_of(when.iter().chain(&sending));
+    let all = || {
+        variables
+            .iter()
+            .map(|variable| &variable.expression)
+            .chain(&when)
+            .chain(&sending)
+    };
+    let read: BTreeSet<&str> = all().flat_map(Expression::tables_read).collect();
+    let tables: BTreeMap<_, _> = scope
+        .tables
+        .iter()
+        .filter(|(name, _)| read.contains(name.as_str()))
+        .collect();
+    let form = DestinationForm {
+        name: Arc::clone(&object.reference.name),
+        fingerprint: fingerprint(&spec, &secrets, &variables, &tables),
+        tables: tables
+            .into_iter()
+            .map(|(name, table)| (name.clone(), table.clone()))
+            .collect(),
+        delivery: delivery(&spec),
+        when,
+        vendor: built.vendor,
+        tokens: built.tokens,
+        stored: sending
+            .iter()
+            .flat_map(Expression::variables_read)
+            .map(str::to_owned)
+            .collect(),
+        variables,
+        secrets,
+        spec,
+    };
+    // An unchanged destination keeps its vendor, and with it its access tokens.
+    match previous {
+        Some(previous) if previous.fingerprint == form.fingerprint => (Some(previous.clone()), findings),
+        _ => (Some(form), findings),
+    }
+}
+
+fn delivery(spec: &DestinationSpec) -> DeliverySettings {
+    let effective = spec.effective_delivery();
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    DeliverySettings {
+        max_events: count(effective.max_events),
+        max_delay: effective.max_delay,
+        timeout: effective.timeout,
+        max_concurrency: count(effective.max_concurrency),
+        initial_backoff: effective.initial_backoff,
+        max_backoff: effective.max_backoff,
+        max_age: effective.max_age,
+    }
+}
+
+/// A hash of everything that makes the form. Secrets go in with a key of this process, so that the hash, which may be
+/// seen, tells nothing of them.
+fn fingerprint(
+    spec: &DestinationSpec,
+    secrets: &BTreeMap<SecretKeyRef, RotatingSecret>,
+    variables: &[NamedExpression],
+    tables: &BTreeMap<&String, &Option<Arc<Table>>>,
+) -> String {
+    static KEY: OnceLock<[u8; 32]> = OnceLock::new();
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(bytes);
+    };
+    part(KEY.get_or_init(rand::random));
+    part(&serde_json::to_vec(spec).unwrap_or_default());
+    for (reference, secret) in secrets {
+        part(reference.name.as_bytes());
+        part(reference.key.as_bytes());
+        for value in std::iter::once(&secret.current).chain(secret.previous.as_ref().map(|(value, _)| value)) {
+            part(value.expose().as_bytes());
+        }
+    }
+    for variable in variables {
+        part(variable.name.as_bytes());
+        part(variable.expression.source().as_bytes());
+    }
+    for (name, table) in tables {
+        part(name.as_bytes());
+        part(table.as_ref().map_or("", |table| &table.digest).as_bytes());
+    }
+    hex::encode(hash.finalize())
+}
+
+/// Gives the vendor what its block refers to, and takes note of what is wrong.
+struct Resolver<'r> {
+    object: &'r Object,
+    /// The path of the vendor's block.
+    block: String,
+    surroundings: Surroundings<'r>,
+    previous: Option<&'r DestinationForm>,
+    /// The tables that the vendor's expressions read.
+    tables: OnceLock<Arc<crate::pipeline::lookup::LookupTables>>,
+    /// The expressions that are run when events are sent.
+    sending: Vec<Expression>,
+    secrets: BTreeMap<SecretKeyRef, RotatingSecret>,
+    findings: Vec<Finding>,
+}
+
+impl Resolver<'_> {
+    fn path(&self, field: &str) -> String {
+        match field {
+            "" => self.block.clone(),
+            _ => format!("{}.{field}", self.block),
+        }
+    }
+
+    /// The condition of the trigger. The outer `None` when it is refused.
+    fn when(&mut self, spec: &DestinationSpec) -> Option<Option<Expression>> {
+        let Some(source) = spec.trigger.as_ref().and_then(|trigger| trigger.when.as_deref()) else {
+            return Some(None);
+        };
+        let message = match self.surroundings.scope.compile(source) {
+            Ok(expression) if expression.may_be_bool() => return Some(Some(expression)),
+            Ok(expression) => format!("must be true or false, and is {}", expression.result_type()),
+            Err(error) => error.to_string(),
+        };
+        self.findings.push(self.object.error("spec.trigger.when", message));
+        None
+    }
+
+    fn compile(&mut self, field: &str, source: &str) -> Option<Field> {
+        match self.surroundings.scope.compile(source) {
+            Ok(expression) => {
+                self.sending.push(expression.clone());
+                Some(Field {
+                    path: field.to_owned(),
+                    expression,
+                })
+            }
+            Err(error) => {
+                self.mistake(field, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The value that was in force before, while the two are used side by side.
+    fn replaced(&self, reference: &SecretKeyRef, current: &Secret) -> Option<(Secret, Instant)> {
+        let now = self.surroundings.now;
+        let before = self.previous?.secrets.get(reference)?;
+        if before.current != *current {
+            return Some((before.current.clone(), now));
+        }
+        let still = before.previous.clone();
+        still.filter(|(_, at)| now.saturating_duration_since(*at) < ROTATION)
+    }
+}
+
+impl Resolve for Resolver<'_> {
+    fn container(&self) -> &str {
+        self.surroundings.container
+    }
+
+    fn secret(&mut self, field: &str, source: &SecretSource) -> Option<Secret> {
+        let reference = &source.secret_key_ref;
+        match self
+            .surroundings
+            .world
+            .secret(&self.object.reference.namespace, reference)
+        {
+            Ok(current) => {
+                let previous = self.replaced(reference, &current);
+                let rotating = RotatingSecret {
+                    current: current.clone(),
+                    previous,
+                };
+                self.secrets.insert(reference.clone(), rotating);
+                Some(current)
+            }
+            Err(Missing { absent, message }) => {
+                let field = format!("{}.secretKeyRef", self.path(field));
+                let mut finding = self.object.error(&field, message);
+                if absent {
+                    finding.severity = self.surroundings.mode.absent();
+                }
+                self.findings.push(finding);
+                None
+            }
+        }
+    }
+
+    fn previous_secret(&mut self, source: &SecretSource) -> Option<Secret> {
+        let secret = self.secrets.get(&source.secret_key_ref)?;
+        secret.previous.as_ref().map(|(value, _)| value.clone())
+    }
+
+    fn expression(&mut self, field: &str, source: &str) -> Option<Field> {
+        self.compile(field, source)
+    }
+
+    fn mapping(
+        &mut self,
+        event_names: &BTreeMap<String, String>,
+        parameters: &BTreeMap<String, String>,
+    ) -> Option<Mapping> {
+        let compiled: Vec<_> = parameters
+            .iter()
+            .map(|(name, source)| Some((name.clone(), self.compile(&format!("parameters.{name}"), source)?)))
+            .collect();
+        let scope = self.surroundings.scope;
+        let tables = self.tables.get_or_init(|| Arc::new(as_lookup_tables(&scope.tables)));
+        Some(Mapping {
+            event_names: event_names.clone(),
+            parameters: compiled.into_iter().collect::<Option<_>>()?,
+            tables: Arc::clone(tables),
+        })
+    }
+
+    fn mistake(&mut self, field: &str, message: String) {
+        let field = self.path(field);
+        self.findings.push(self.object.error(&field, message));
+    }
+}

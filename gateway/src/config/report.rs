@@ -1,0 +1,72 @@
+//! Tells of refused objects: in the log, in `/status` and in `tagfleet_config_errors_total`.
+
+use std::collections::BTreeMap;
+
+use super::{applied::Findings, finding::Finding};
+use crate::{
+    metrics::Metrics,
+    status::{Board, Refusal},
+};
+
+/// Remembers what was told, so that a mistake is logged and counted when it comes and not again with every other change.
+#[derive(Debug, Default)]
+pub struct Reporter {
+    told: BTreeMap<String, Vec<String>>,
+}
+
+impl Reporter {
+    /// Tells what an update brought to light.
+    pub fn report(&mut self, findings: &Findings, metrics: &Metrics, board: &Board) {
+        let mut mistakes: BTreeMap<String, Vec<&Finding>> = BTreeMap::new();
+        for object in &findings.refused {
+            mistakes.entry(object.clone()).or_default();
+        }
+        for finding in findings.all.iter().filter(|finding| finding.is_error()) {
+            mistakes.entry(name(finding)).or_default().push(finding);
+        }
+        let now: BTreeMap<String, Vec<String>> = mistakes
+            .iter()
+            .map(|(object, findings)| (object.clone(), findings.iter().map(ToString::to_string).collect()))
+            .collect();
+        for (object, lines) in &now {
+            if self.told.get(object) == Some(lines) {
+                continue;
+            }
+            if findings.refused.contains(object) {
+                metrics.config_error(object);
+            }
+            for finding in mistakes.get(object).into_iter().flatten() {
+                tracing::warn!(
+                    object,
+                    place = finding.place(),
+                    field = finding.field,
+                    "refused, the last good form stays: {}",
+                    finding.message
+                );
+            }
+        }
+        for object in self.told.keys().filter(|object| !now.contains_key(*object)) {
+            tracing::info!(object, "no longer refused");
+        }
+        let errors = findings.all.iter().filter(|finding| finding.is_error());
+        board.set_refusals(errors.map(refusal).collect());
+        self.told = now;
+    }
+}
+
+/// What a finding is about: the object, or the file when that cannot be read.
+fn name(finding: &Finding) -> String {
+    finding
+        .object
+        .as_ref()
+        .map_or_else(|| finding.file.to_string(), ToString::to_string)
+}
+
+fn refusal(finding: &Finding) -> Refusal {
+    Refusal {
+        object: name(finding),
+        field: finding.field.clone(),
+        message: finding.message.clone(),
+        location: Some(finding.place()),
+    }
+}
