@@ -312,6 +312,17 @@ pub enum HeaderValue {
     Secret(SecretSource),
 }
 
+impl HeaderValue {
+    /// The Secret that it comes from, if it does.
+    #[must_use]
+    pub const fn secret(&self) -> Option<&SecretSource> {
+        match self {
+            Self::Text(_) => None,
+            Self::Secret(source) => Some(source),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for HeaderValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

@@ -32,16 +32,12 @@ pub mod reasons {
     pub const ACCEPTED: &str = "Accepted";
     /// A field has a value that it cannot have.
     pub const INVALID: &str = "Invalid";
-    /// An expression does not compile.
+    /// An expression does not compile: it is not CEL, or reads what is not there.
     pub const EXPRESSION_INVALID: &str = "ExpressionInvalid";
     /// An expression gives a value of the wrong type.
     pub const EXPRESSION_TYPE: &str = "ExpressionType";
-    /// An expression reads a variable that the container does not have.
-    pub const VARIABLE_NOT_FOUND: &str = "VariableNotFound";
     /// Variables read each other in a circle.
     pub const VARIABLE_CYCLE: &str = "VariableCycle";
-    /// An expression looks up a table that the container does not have.
-    pub const LOOKUP_TABLE_NOT_FOUND: &str = "LookupTableNotFound";
     /// A lookup table does not parse.
     pub const LOOKUP_TABLE_INVALID: &str = "LookupTableInvalid";
     /// A TaggingContainer that is referred to does not exist.

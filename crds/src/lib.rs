@@ -5,10 +5,13 @@
 pub mod conditions;
 pub mod destination;
 pub mod generated;
+pub mod lookup_table;
 pub mod schema;
 pub mod tagging_container;
+pub mod validate;
 
 mod common;
+mod path;
 
 pub use self::{
     common::{
@@ -16,6 +19,7 @@ pub use self::{
         Size,
     },
     destination::{Destination, DestinationSpec, DestinationStatus},
+    path::{FieldPath, Segment},
     tagging_container::{TaggingContainer, TaggingContainerSpec, TaggingContainerStatus},
 };
 

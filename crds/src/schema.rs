@@ -192,6 +192,17 @@ pub(crate) fn origins(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Whether a text is the id of a Pub/Sub topic (projects.topics, "name"): 3 to 255 letters, digits and `. _ ~ + % -`, the
+/// first a letter, and not beginning with `goog`.
+pub(crate) fn is_topic(text: &str) -> bool {
+    (3..=255).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && !text.starts_with("goog")
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._~+%-".contains(&byte))
+}
+
 /// A web address.
 pub(crate) fn url(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -92,6 +92,15 @@ fn valid_objects_break_no_rule() {
 }
 
 #[test]
+fn the_contracts_example_breaks_no_rule() {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(include_str!("data/contract.yaml")).unwrap();
+    assert_eq!(objects.len(), 6);
+    for object in objects {
+        assert_eq!(broken(&object), Vec::<String>::new(), "{}", object["metadata"]["name"]);
+    }
+}
+
+#[test]
 fn a_broken_container_is_named_with_a_message() {
     let cases: &[(&[(&str, Value)], &str)] = &[
         (

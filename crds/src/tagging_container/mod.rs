@@ -32,7 +32,10 @@ pub use self::{
     privacy::{Bots, Deduplication, Identity, IdentityCookie, IpAddress, ParameterClass, Privacy},
     status::{GatewayCount, PodCount, TaggingContainerStatus},
 };
-use crate::schema::{at_most_one_of, rule};
+use crate::{
+    FieldPath, SecretKeyRef, SecretSource,
+    schema::{at_most_one_of, rule},
+};
 
 /// What a tagging server is to be: where it is reached, which hits it takes, what it does with each, and how it runs.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -235,43 +238,34 @@ impl TaggingContainerSpec {
             .unwrap_or_default()
     }
 
-    /// Every Secret key that the container refers to, with the path of the field below `spec`.
+    /// Every Secret key that the container refers to, with the path of the reference.
     #[must_use]
-    pub fn secrets(&self) -> Vec<(String, &crate::SecretKeyRef)> {
-        let mut found = Vec::new();
+    pub fn secrets(&self) -> Vec<(FieldPath, &SecretKeyRef)> {
+        let spec = FieldPath::spec();
+        let mut found: Vec<(FieldPath, Option<&SecretSource>)> = Vec::new();
         for (index, client) in self.clients.iter().enumerate() {
-            let at = |field: &str| format!("clients[{index}].{field}.secretKeyRef");
-            if let Some(client) = &client.measurement_protocol
-                && let Some(secret) = &client.api_secret
-            {
-                found.push((at("measurementProtocol.apiSecret"), &secret.secret_key_ref));
-            }
-            if let Some(auth) = client.json.as_ref().and_then(|json| json.auth.as_ref()) {
-                for (field, secret) in [("json.auth.apiKey", &auth.api_key), ("json.auth.hmac", &auth.hmac)] {
-                    found.extend(secret.iter().map(|secret| (at(field), &secret.secret_key_ref)));
-                }
-            }
-        }
-        let credentials = self
-            .buffer
-            .as_ref()
-            .and_then(|b| b.jet_stream.as_ref())
-            .and_then(|j| j.credentials.as_ref());
-        found.extend(credentials.map(|s| {
-            (
-                "buffer.jetStream.credentials.secretKeyRef".to_owned(),
-                &s.secret_key_ref,
-            )
-        }));
-        let otlp = self.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_ref());
-        for (name, value) in otlp.iter().flat_map(|otlp| &otlp.headers) {
-            if let crate::HeaderValue::Secret(secret) = value {
+            let at = spec.field("clients").index(index);
+            if let Some(client) = &client.measurement_protocol {
                 found.push((
-                    format!("telemetry.otlp.headers.{name}.secretKeyRef"),
-                    &secret.secret_key_ref,
+                    at.fields(&["measurementProtocol", "apiSecret"]),
+                    client.api_secret.as_ref(),
                 ));
             }
+            if let Some(auth) = client.json.as_ref().and_then(|json| json.auth.as_ref()) {
+                found.push((at.fields(&["json", "auth", "apiKey"]), auth.api_key.as_ref()));
+                found.push((at.fields(&["json", "auth", "hmac"]), auth.hmac.as_ref()));
+            }
+        }
+        let stream = self.buffer.as_ref().and_then(|buffer| buffer.jet_stream.as_ref());
+        let credentials = stream.and_then(|stream| stream.credentials.as_ref());
+        found.push((spec.fields(&["buffer", "jetStream", "credentials"]), credentials));
+        let otlp = self.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_ref());
+        for (name, value) in otlp.iter().flat_map(|otlp| &otlp.headers) {
+            found.push((spec.fields(&["telemetry", "otlp", "headers", name]), value.secret()));
         }
         found
+            .into_iter()
+            .filter_map(|(path, source)| Some((path.field("secretKeyRef"), &source?.secret_key_ref)))
+            .collect()
     }
 }

@@ -16,7 +16,10 @@ pub use self::{
     google_cloud::{BigQuery, PubSub},
     webhook::{Webhook, WebhookFormat},
 };
-use crate::common::{HeaderValue, SecretKeyRef, SecretSource};
+use crate::{
+    FieldPath,
+    common::{SecretKeyRef, SecretSource},
+};
 
 /// The names of the vendor blocks, in the order of the contract.
 pub const VENDORS: [&str; 9] = [
@@ -121,9 +124,9 @@ impl<'a> Vendor<'a> {
         }
     }
 
-    /// Every Secret key that the block refers to, with the path of the field below the block.
+    /// Every Secret key that the block refers to, with the path of the reference below the block.
     #[must_use]
-    pub fn secrets(self) -> Vec<(String, &'a SecretKeyRef)> {
+    pub fn secrets(self) -> Vec<(FieldPath, &'a SecretKeyRef)> {
         let named: Vec<(&str, Option<&'a SecretSource>)> = match self {
             Self::Ga4(block) => vec![("apiSecret", block.api_secret.as_ref())],
             Self::MetaConversions(block) => vec![("accessToken", Some(&block.access_token))],
@@ -140,17 +143,23 @@ impl<'a> Vendor<'a> {
             Self::BigQuery(block) => vec![("credentials", block.credentials.as_ref())],
             Self::Webhook(block) => vec![("hmac", block.hmac.as_ref())],
         };
-        let mut found: Vec<_> = named
+        let mut found: Vec<(FieldPath, Option<&'a SecretSource>)> = named
             .into_iter()
-            .filter_map(|(field, source)| Some((format!("{field}.secretKeyRef"), &source?.secret_key_ref)))
+            .map(|(field, source)| {
+                (
+                    field.split('.').fold(FieldPath::root(), |path, name| path.field(name)),
+                    source,
+                )
+            })
             .collect();
         if let Self::Webhook(block) = self {
             for (name, value) in &block.headers {
-                if let HeaderValue::Secret(source) = value {
-                    found.push((format!("headers.{name}.secretKeyRef"), &source.secret_key_ref));
-                }
+                found.push((FieldPath::root().fields(&["headers", name]), value.secret()));
             }
         }
         found
+            .into_iter()
+            .filter_map(|(path, source)| Some((path.field("secretKeyRef"), &source?.secret_key_ref)))
+            .collect()
     }
 }
