@@ -1,4 +1,4 @@
-//! The types of conditions and their reasons, as operator and gateways write them. docs/conditions.md explains each.
+//! The types of conditions and their reasons, as operator and gateways write them.
 
 /// Types of conditions of a TaggingContainer.
 pub mod tagging_container {

@@ -134,7 +134,7 @@ fn expressions_are_compiled_where_they_stand() {
             "meta",
             "/trigger/when",
             json!("event.event_name"),
-            "Destination/meta: spec.trigger.when: must give true or false, but gives text",
+            "Destination/meta: spec.trigger.when: must be true or false, and is string",
         ),
         (
             "meta",
@@ -164,13 +164,13 @@ fn expressions_are_compiled_where_they_stand() {
             "promotions",
             "/pubSub/orderingKey",
             json!("event.timestamp_ms"),
-            "Destination/promotions: spec.pubSub.orderingKey: must give text, but gives a whole number",
+            "Destination/promotions: spec.pubSub.orderingKey: must be text, and is int",
         ),
         (
             "shop",
             "/priority",
             json!("'high'"),
-            "TaggingContainer/shop: spec.priority: must give a number, but gives text",
+            "TaggingContainer/shop: spec.priority: must be a number, and is string",
         ),
         (
             "shop",
@@ -182,7 +182,7 @@ fn expressions_are_compiled_where_they_stand() {
             "shop",
             "/variables/-",
             json!({"name": "x", "expression": "vars.x"}),
-            "TaggingContainer/shop: spec.variables[1].expression: is computed from itself, by way of x",
+            "TaggingContainer/shop: spec.variables[1].expression: is computed from itself: it reads vars.x",
         ),
         (
             "shop",
@@ -206,7 +206,7 @@ fn expressions_are_compiled_where_they_stand() {
             "shop",
             "/transformations/-",
             json!({"name": "x", "hash": ["a"], "when": "1"}),
-            "TaggingContainer/shop: spec.transformations[2].when: must give true or false, but gives a whole number",
+            "TaggingContainer/shop: spec.transformations[2].when: must be true or false, and is int",
         ),
         (
             "shop",
@@ -233,8 +233,8 @@ fn a_refused_variable_is_blamed_once_and_not_where_it_is_read() {
     assert_eq!(
         Case::contract().with("shop", "/variables", circle).told(),
         [
-            "TaggingContainer/shop: spec.variables[0].expression: is computed from itself, by way of b",
-            "TaggingContainer/shop: spec.variables[1].expression: is computed from itself, by way of low_stock",
+            "TaggingContainer/shop: spec.variables[0].expression: is computed from itself: it reads vars.b",
+            "TaggingContainer/shop: spec.variables[1].expression: is computed from itself: it reads vars.low_stock",
         ]
     );
 }
@@ -297,7 +297,7 @@ fn a_container_that_is_nowhere_is_a_slip_of_the_pen_only_if_another_is_there() {
     let wrong = json!([{"name": "shoop"}]);
     Case::contract()
         .with("low-stock", "/containerRefs", wrong)
-        .tells("Destination/low-stock: spec.containerRefs[0].name: there is no TaggingContainer shoop; there is shop");
+        .tells("Destination/low-stock: spec.containerRefs[0].name: there is no TaggingContainer shoop; given: shop");
     alone
         .setting(Setting::Cluster)
         .tells("Destination/low-stock: spec.containerRefs[0].name: there is no TaggingContainer shop");
@@ -518,19 +518,19 @@ fn a_destination_is_checked_beyond_its_schema() {
             "orders",
             "/webhook/headers",
             json!({"X Y": "a"}),
-            "Destination/orders: spec.webhook.headers.X Y: is no header name",
+            "Destination/orders: spec.webhook.headers.X Y: is no header that may be set",
         ),
         (
             "orders",
             "/webhook/headers",
             json!({"host": "a"}),
-            "Destination/orders: spec.webhook.headers.host: is set by the gateway itself",
+            "Destination/orders: spec.webhook.headers.host: is no header that may be set",
         ),
         (
             "orders",
             "/webhook/headers",
             json!({"X-A": "a\r\nX-B: c"}),
-            "Destination/orders: spec.webhook.headers.X-A: must be printable",
+            "Destination/orders: spec.webhook.headers.X-A: its value has characters that no header may hold",
         ),
         (
             "orders",

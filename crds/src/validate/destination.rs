@@ -139,7 +139,7 @@ fn containers(
             ),
             (_, false) => (
                 super::Severity::Error,
-                format!("there is no TaggingContainer {name}; there is {}", others.join(", ")),
+                format!("there is no TaggingContainer {name}; given: {}", others.join(", ")),
             ),
         };
         report.add(severity, path, reasons::CONTAINER_NOT_FOUND, message);

@@ -41,20 +41,6 @@ impl Purpose {
     }
 }
 
-/// A type in words.
-const fn given(kind: Type) -> &'static str {
-    match kind {
-        Type::Dyn => "anything",
-        Type::Null => "null",
-        Type::Bool => "true or false",
-        Type::Int | Type::Uint => "a whole number",
-        Type::Double => "a number",
-        Type::String => "text",
-        Type::List => "a list",
-        Type::Map => "a map",
-    }
-}
-
 /// What the expressions of a container, and of the destinations that refer to it, may read.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
@@ -148,8 +134,8 @@ impl Scope {
             if ready.is_empty() {
                 for (path, variable, reads) in rest {
                     self.refused.insert(variable.name.clone());
-                    let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
-                    let message = format!("is computed from itself, by way of {}", reads.join(", "));
+                    let reads: Vec<String> = reads.iter().map(|name| format!("vars.{name}")).collect();
+                    let message = format!("is computed from itself: it reads {}", reads.join(", "));
                     report.error(path, reasons::VARIABLE_CYCLE, message);
                 }
                 return;
@@ -198,11 +184,7 @@ pub(super) fn check(source: &str, purpose: Purpose, environment: &Environment, p
     match Expression::compile(source, environment) {
         Err(error) => report.error(path, reasons::EXPRESSION_INVALID, error.to_string()),
         Ok(expression) if !purpose.accepts(expression.result_type()) => {
-            let message = format!(
-                "must give {}, but gives {}",
-                purpose.wanted(),
-                given(expression.result_type())
-            );
+            let message = format!("must be {}, and is {}", purpose.wanted(), expression.result_type());
             report.error(path, reasons::EXPRESSION_TYPE, message);
         }
         Ok(_) => {}

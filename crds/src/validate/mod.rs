@@ -194,7 +194,7 @@ pub fn validate(objects: &Objects<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut scopes = BTreeMap::new();
     for container in &objects.containers {
-        let (scope, found) = container::validate(container, objects);
+        let (scope, found) = validate_container(container, objects);
         findings.extend(found);
         scopes.insert(
             NamespacedName::new(&namespace(*container), &container.name_any()),
@@ -202,10 +202,26 @@ pub fn validate(objects: &Objects<'_>) -> Vec<Finding> {
         );
     }
     for destination in &objects.destinations {
-        findings.extend(destination::validate(destination, objects, &scopes));
+        findings.extend(validate_destination(destination, objects, &scopes));
     }
     repeated_objects(objects, &mut findings);
     findings
+}
+
+/// Checks one container. Gives, too, what the expressions of its destinations may read, for [`validate_destination`].
+#[must_use]
+pub fn validate_container(container: &TaggingContainer, objects: &Objects<'_>) -> (Scope, Vec<Finding>) {
+    container::validate(container, objects)
+}
+
+/// Checks one destination, given the scopes of the containers that there are.
+#[must_use]
+pub fn validate_destination(
+    destination: &Destination,
+    objects: &Objects<'_>,
+    scopes: &BTreeMap<NamespacedName, Scope>,
+) -> Vec<Finding> {
+    destination::validate(destination, objects, scopes)
 }
 
 /// Two objects of one kind and name: the second is refused.
