@@ -4,6 +4,7 @@
 //! response. Sending, batching, retrying and dead letters are delivery's work and alike for all.
 
 pub mod answer;
+mod ga4;
 pub mod mapping;
 pub mod pub_sub;
 pub mod webhook;
@@ -222,10 +223,10 @@ pub trait Resolve {
 pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built> {
     let vendor = spec.vendor()?;
     match vendor {
+        Vendor::Ga4(block) => ga4::build(block, resolve),
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
-        Vendor::Ga4(_)
-        | Vendor::MetaConversions(_)
+        Vendor::MetaConversions(_)
         | Vendor::TiktokEvents(_)
         | Vendor::LinkedinConversions(_)
         | Vendor::PinterestConversions(_)

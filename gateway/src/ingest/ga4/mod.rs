@@ -8,6 +8,7 @@ mod parameters;
 use std::borrow::Cow;
 
 use self::hit::{Hit, Invalid};
+pub(crate) use self::parameters::{Kind, Parameter};
 use super::{Claim, HitRequest, Refusal, complete::Sender, query};
 
 /// What one request may hold in all, the URL's parameters counted once for every event of the batch; a batch of 25 with

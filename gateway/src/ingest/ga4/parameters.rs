@@ -3,7 +3,7 @@
 
 /// What a parameter's text becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Text as it is.
     Text,
     /// A number; text if it is none.
@@ -19,13 +19,13 @@ macro_rules! parameters {
     ($($variant:ident = $wire:literal => $field:literal, $kind:ident;)*) => {
         /// A parameter with a place of its own, in the order in which they stand in the event.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Parameter {
+        pub(crate) enum Parameter {
             $(#[doc = concat!("`", $wire, "`")] $variant,)*
         }
 
         impl Parameter {
             /// All of them.
-            pub(super) const ALL: &[Self] = &[$(Self::$variant,)*];
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant,)*];
 
             /// The parameter of this name on the wire.
             pub(super) fn named(wire: &str) -> Option<Self> {
@@ -38,21 +38,21 @@ macro_rules! parameters {
             }
 
             /// Its name on the wire.
-            pub(super) const fn wire(self) -> &'static str {
+            pub(crate) const fn wire(self) -> &'static str {
                 match self {
                     $(Self::$variant => $wire,)*
                 }
             }
 
             /// The event's field, or the member of `client_hints`.
-            pub(super) const fn field(self) -> &'static str {
+            pub(crate) const fn field(self) -> &'static str {
                 match self {
                     $(Self::$variant => $field,)*
                 }
             }
 
             /// What its text becomes.
-            pub(super) const fn kind(self) -> Kind {
+            pub(crate) const fn kind(self) -> Kind {
                 match self {
                     $(Self::$variant => Kind::$kind,)*
                 }
