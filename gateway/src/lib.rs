@@ -28,5 +28,8 @@ pub mod status;
 pub mod hashing;
 pub mod secret;
 
+pub mod cli;
+pub mod serve;
+
 #[cfg(test)]
 mod testing;

@@ -1,3 +1,11 @@
-//! `tagfleet-gateway`.
+//! `tagfleet-gateway`: see `cli`.
 
-fn main() {}
+use std::process::ExitCode;
+
+/// Many small texts of many threads: mimalloc frees what another thread made without a lock.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tagfleet_gateway::cli::run()
+}

@@ -1,0 +1,339 @@
+//! `serve`: starts the stations of the drawing in docs/architecture.md, keeps them on the newest configuration, and stops
+//! them in order.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tagfleet_crds::tagging_container::{self as crd, Buffer, BufferKind};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    admin::{Admin, AdminError, AdminServer, Serving},
+    clock,
+    config::{files::Sources, finding::Finding, live::Config, report::Reporter},
+    delivery::{
+        Parts, Supervisor,
+        addresses::AddressPolicy,
+        client::{ClientError, HttpClient},
+        dead_letters::{DeadLetterError, DeadLetters},
+    },
+    ingest::{
+        intake::Intake,
+        limits::Limits,
+        server::{ServeError, Server, usual_workers},
+    },
+    log::{
+        LogError, SharedLog, WhenFull,
+        disk::{DiskLog, OpenOptions, Recovery},
+        memory::MemoryLog,
+    },
+    metrics::Metrics,
+    plan::Plan,
+    status::Board,
+};
+
+/// How long requests under way may take to end once the gateway is told to stop.
+const INGEST_GRACE: Duration = Duration::from_secs(10);
+/// How long delivery may take after that.
+const DELIVERY_GRACE: Duration = Duration::from_secs(10);
+
+/// What to serve, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the configuration comes from.
+    pub sources: Sources,
+    /// The container, where there are several.
+    pub container: Option<String>,
+    /// The public listener.
+    pub listen: SocketAddr,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// Where log and dead letters live.
+    pub data_dir: PathBuf,
+}
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("the configuration is refused:\n{}", lines(.0))]
+    Configuration(Vec<Finding>),
+    #[error("spec.buffer: this version keeps events in memory or on disk")]
+    Buffer,
+    #[error("{0}; give a folder that can be written with --data-dir")]
+    Log(#[from] LogError),
+    #[error("{0}")]
+    DeadLetters(#[from] DeadLetterError),
+    #[error("{0}")]
+    Client(#[from] ClientError),
+    #[error("{0}")]
+    Listen(#[from] ServeError),
+    #[error("{0}")]
+    Admin(#[from] AdminError),
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the system refuses a thread or a signal handler: {0}")]
+    System(#[from] std::io::Error),
+}
+
+fn lines(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Serves until SIGTERM or SIGINT. Exit code 1 when it cannot start.
+#[must_use]
+pub fn run(options: &Options) -> ExitCode {
+    start_logging();
+    // Delivery, admin and housekeeping share this runtime; the workers of ingest have their own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(usual_workers().get())
+        .thread_name("delivery")
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(serve(options)),
+        Err(error) => Err(StartError::System(error)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Structured logs on standard error: JSON in a pod, text for people.
+fn start_logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TAGFLEET_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let started = if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        logs.json().try_init()
+    } else {
+        logs.with_target(false).try_init()
+    };
+    // Whoever runs this as a library has logs already.
+    started.unwrap_or_default();
+}
+
+async fn serve(options: &Options) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let loaded = Config::load(options.sources.clone(), options.container.as_deref());
+    let mut config = loaded.map_err(StartError::Configuration)?;
+    let mut watch = config.watch()?;
+    let gateway = Gateway::start(options, &config).await?;
+    tracing::info!(
+        listen = %gateway.server.address(),
+        admin = %gateway.admin_server.address(),
+        container = %config.name(),
+        configuration = gateway.plan.load().version,
+        "serving"
+    );
+    let mut reporter = Reporter::default();
+    reporter.report(config.findings(), &gateway.metrics, &gateway.board);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            watching = config.changed(&mut watch) => {
+                reporter.report(config.findings(), &gateway.metrics, &gateway.board);
+                gateway.apply(&config);
+                if !watching {
+                    tracing::error!("the configuration's files can no longer be watched; restart to take up changes");
+                    tokio::select! { _ = terminate.recv() => break, _ = interrupt.recv() => break }
+                }
+            }
+        }
+    }
+    gateway.stop().await;
+    Ok(())
+}
+
+/// The gateway at work.
+struct Gateway {
+    plan: Arc<ArcSwap<Plan>>,
+    log: SharedLog,
+    metrics: Arc<Metrics>,
+    board: Arc<Board>,
+    admin: Arc<Admin>,
+    admin_server: AdminServer,
+    delivery: Supervisor,
+    server: Server,
+    /// What the log was opened with.
+    buffer: Buffer,
+}
+
+impl Gateway {
+    /// Starts the stations from the end of the way to its beginning, so that no hit comes before it can be kept.
+    async fn start(options: &Options, config: &Config) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new(config.name())?);
+        let board = Arc::new(Board::new());
+        let admin = Arc::new(Admin::new(Arc::clone(&board), Arc::clone(&metrics)));
+        let admin_server = AdminServer::start(options.admin, Arc::clone(&admin)).await?;
+
+        let buffer = config.container().spec.effective_buffer();
+        let store = Store::open(&buffer, &options.data_dir)?;
+        let log = Arc::clone(&store.log);
+        let plan = config.plan(&mut |name| log.register(name))?;
+        metrics.plan_applied(&plan);
+        let delivery = Supervisor::start(
+            Parts {
+                log: Arc::clone(&log),
+                transport: Arc::new(HttpClient::new(AddressPolicy::AllowAll)?),
+                dead_letters: Arc::clone(&store.dead_letters),
+                metrics: Arc::clone(&metrics),
+                board: Arc::clone(&board),
+                state_dir: store.folder,
+                now_ms: clock::now_ms,
+            },
+            &Handle::current(),
+        );
+        delivery.apply(&plan);
+
+        let plan = Arc::new(ArcSwap::from_pointee(plan));
+        let limits = Limits::default();
+        let intake = Arc::new(Intake::new(
+            Arc::clone(&plan),
+            Arc::clone(&log),
+            Arc::clone(&metrics),
+            &limits,
+        ));
+        let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
+        let dead_letters = store.dead_letters;
+        admin.set_serving(Serving {
+            plan: Arc::clone(&plan),
+            log: Arc::clone(&log),
+            dead_letters: Box::new(move || {
+                dead_letters
+                    .list()
+                    .into_iter()
+                    .map(|shelved| (shelved.destination, shelved.letters))
+                    .collect()
+            }),
+            routes: Vec::new(),
+        });
+        Ok(Self {
+            plan,
+            log,
+            metrics,
+            board,
+            admin,
+            admin_server,
+            delivery,
+            server,
+            buffer,
+        })
+    }
+
+    /// Brings the configuration into force; hits that are under way end in the one before.
+    fn apply(&self, config: &Config) {
+        let plan = match config.plan(&mut |name| self.log.register(name)) {
+            Ok(plan) => plan,
+            Err(error) => {
+                tracing::error!(%error, "the new configuration cannot be brought into force, the last one stays");
+                return;
+            }
+        };
+        if config.container().spec.effective_buffer() != self.buffer {
+            tracing::warn!("spec.buffer has changed: the change is taken up at the next start");
+        }
+        if plan.version == self.plan.load().version {
+            return;
+        }
+        tracing::info!(configuration = plan.version, "configuration applied");
+        self.metrics.plan_applied(&plan);
+        self.board
+            .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));
+        self.delivery.apply(&plan);
+        self.plan.store(Arc::new(plan));
+    }
+
+    /// Stops in the order of the way: no more hits, then what delivery can still end, then the log.
+    async fn stop(self) {
+        tracing::info!("stopping");
+        self.admin.set_stopping();
+        let cut = self.server.stop(INGEST_GRACE).await;
+        if cut > 0 {
+            tracing::warn!(connections = cut, "connections had to be cut");
+        }
+        self.delivery.shutdown(DELIVERY_GRACE).await;
+        self.log.close();
+        drop(self.admin_server);
+        tracing::info!("stopped");
+    }
+}
+
+/// Where events are kept.
+struct Store {
+    log: SharedLog,
+    dead_letters: Arc<DeadLetters>,
+    /// Where more may be kept; none in memory.
+    folder: Option<PathBuf>,
+}
+
+impl Store {
+    fn open(buffer: &Buffer, data_dir: &Path) -> Result<Self, StartError> {
+        let dead_letter_bytes = buffer.effective_dead_letters().max_bytes.bytes();
+        let when_full = match buffer.when_full {
+            crd::WhenFull::ExpireLaggard => WhenFull::ExpireLaggard,
+            crd::WhenFull::Refuse => WhenFull::Refuse,
+        };
+        match buffer.kind() {
+            Some(BufferKind::Memory(memory)) => Ok(Self {
+                log: Arc::new(MemoryLog::open(memory.max_bytes.bytes(), when_full)),
+                dead_letters: Arc::new(DeadLetters::in_memory(dead_letter_bytes)),
+                folder: None,
+            }),
+            Some(BufferKind::Disk(disk)) => {
+                let (log, recovery) = DiskLog::open(&OpenOptions {
+                    dir: data_dir.to_owned(),
+                    max_bytes: disk.max_bytes.bytes(),
+                    when_full,
+                })?;
+                tell(&recovery);
+                Ok(Self {
+                    log: Arc::new(log),
+                    dead_letters: Arc::new(DeadLetters::open(&data_dir.join("dead-letters"), dead_letter_bytes)?),
+                    folder: Some(data_dir.to_owned()),
+                })
+            }
+            Some(BufferKind::JetStream(_)) | None => Err(StartError::Buffer),
+        }
+    }
+}
+
+/// What the log found when it was opened.
+fn tell(recovery: &Recovery) {
+    tracing::info!(
+        segments = recovery.segments,
+        events = recovery.events,
+        "the log is open"
+    );
+    if *recovery
+        != (Recovery {
+            segments: recovery.segments,
+            events: recovery.events,
+            ..Recovery::default()
+        })
+    {
+        tracing::warn!(
+            cut_bytes = recovery.cut_bytes,
+            damaged_bytes = recovery.damaged_bytes,
+            set_aside = ?recovery.set_aside,
+            reset_cursors = ?recovery.reset_cursors,
+            "the log was not closed in order and has been repaired; what was acknowledged is kept"
+        );
+    }
+}
