@@ -2,6 +2,7 @@
 //! them in order.
 
 use std::{
+    io::IsTerminal,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -121,7 +122,9 @@ fn start_logging() {
     let started = if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
         logs.json().try_init()
     } else {
-        logs.with_target(false).try_init()
+        logs.with_target(false)
+            .with_ansi(std::io::stderr().is_terminal())
+            .try_init()
     };
     // Whoever runs this as a library has logs already.
     started.unwrap_or_default();
