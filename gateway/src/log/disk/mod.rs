@@ -12,6 +12,8 @@
 //! what became of them is stored with the cursors. Order is by position alone: no step looks at the clock.
 
 mod committer;
+#[cfg(test)]
+mod crash_tests;
 mod cursor_file;
 mod files;
 mod housekeeper;
