@@ -33,11 +33,16 @@ enum Step {
         who: usize,
         which: u64,
     },
+    /// All destinations but this one read and end all there is.
+    CatchUp {
+        but: usize,
+    },
     NewReader {
         who: usize,
     },
-    /// The housekeeper's round, which comes at any time.
-    Tidy,
+    /// The housekeeper's work, which it does at any time.
+    Delete,
+    Sync,
     Stop,
     Crash(Crash),
 }
@@ -82,8 +87,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => hits().prop_map(Step::Append),
         5 => (0..3usize, 1..12usize).prop_map(|(who, max_events)| Step::Read { who, max_events }),
         5 => (0..3usize, any::<u64>()).prop_map(|(who, which)| Step::Settle { who, which }),
+        2 => (0..6usize).prop_map(|but| Step::CatchUp { but }),
         1 => (0..3usize).prop_map(|who| Step::NewReader { who }),
-        2 => Just(Step::Tidy),
+        2 => Just(Step::Delete),
+        1 => Just(Step::Sync),
         1 => Just(Step::Stop),
         2 => crash,
     ];
@@ -102,7 +109,8 @@ struct Event {
 #[derive(Clone, Debug, Default)]
 struct Expected {
     settled: BTreeSet<u64>,
-    settled_when_synced: BTreeSet<u64>,
+    /// The same, in the order in which they were.
+    settled_in_order: Vec<u64>,
     /// Given out to the living reader and not settled.
     given: Vec<u64>,
     /// Where the living reader stands.
@@ -116,14 +124,6 @@ struct World {
     events: Vec<Event>,
     accepted: u64,
     expected: [Expected; 3],
-    synced: Synced,
-}
-
-/// The cursors' files when they were synced last.
-#[derive(Default)]
-struct Synced {
-    files: Vec<(PathBuf, Vec<u8>)>,
-    oldest_segment: Option<PathBuf>,
 }
 
 impl World {
@@ -135,7 +135,6 @@ impl World {
             events: Vec::new(),
             accepted: 0,
             expected: Default::default(),
-            synced: Synced::default(),
         };
         world.open();
         world
@@ -157,7 +156,6 @@ impl World {
         }
         self.readers = (0..3).map(|_| None).collect();
         (0..3).for_each(|who| self.new_reader(who));
-        self.sync();
     }
 
     fn close(&mut self) {
@@ -182,16 +180,23 @@ impl World {
         segments
     }
 
-    fn sync(&mut self) {
-        assert!(housekeeper::sync_cursors(&self.log().shared));
-        let paths = (0..3).map(|who| self.log().shared.cursor_path(id(who)));
-        self.synced = Synced {
-            files: paths.map(|path| (path.clone(), fs::read(&path).unwrap())).collect(),
-            oldest_segment: self.segments().first().cloned(),
-        };
-        for expected in &mut self.expected {
-            expected.settled_when_synced = expected.settled.clone();
-        }
+    /// Ends the log's threads, so that nothing changes any more.
+    fn stop_threads(&self) {
+        let log = self.log();
+        log.shared.closing.store(true, Ordering::Release);
+        log.shared.committer.wake();
+        log.shared.housekeeper.wake();
+        lock(&log.threads).drain(..).for_each(|thread| thread.join().unwrap());
+    }
+
+    /// The cursors' files as they come back when nothing survives that was not synced.
+    fn synced_cursors(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let destinations = self.log().shared.all_destinations();
+        let files = destinations.iter().map(|destination| {
+            let kept = lock(&destination.kept);
+            (kept.file.path().to_owned(), kept.file.synced_content())
+        });
+        files.collect()
     }
 
     fn append(&mut self, hits: &[Hit]) {
@@ -259,7 +264,15 @@ impl World {
             .map(|(index, position)| (Position(*position), ENDINGS[index % ENDINGS.len()]))
             .collect();
         expected.settled.extend(ended.iter().map(|(_, position)| position));
+        expected
+            .settled_in_order
+            .extend(ended.iter().map(|(_, position)| position));
         self.readers[who].as_mut().unwrap().settle(&endings).unwrap();
+    }
+
+    fn catch_up(&mut self, who: usize) {
+        while !self.read(who, 5).events.is_empty() {}
+        self.settle(who, u64::MAX);
     }
 
     fn check(&self) {
@@ -284,28 +297,48 @@ impl World {
         let last = before.last().unwrap().clone();
         let length = fs::metadata(&last).unwrap().len();
         self.append(&crash.hits);
+        self.stop_threads();
+        let synced = if crash.old_cursors {
+            self.synced_cursors()
+        } else {
+            Vec::new()
+        };
         self.close();
 
         let torn = self.segments().pop().unwrap();
         let mut bytes = fs::read(&torn).unwrap();
-        let from = if torn == last { length as usize } else { 0 };
+        // A new segment may be torn from its first byte on, but not once another was deleted for its sake: that is
+        // done when it is safe.
+        let from = match segment::Header::decode(&bytes) {
+            _ if torn == last => length as usize,
+            Ok((_, start)) if !last.exists() => start as usize,
+            _ => 0,
+        };
         let end = from + crash.cut.index(bytes.len() - from + 1);
         for wrong in &crash.wrong {
             let at = from + wrong.index(bytes.len() - from);
             bytes[at] ^= 0x41;
         }
         fs::write(&torn, &bytes[..end]).unwrap();
-        if crash.old_cursors && self.segments().first() == self.synced.oldest_segment.as_ref() {
-            for (path, content) in &self.synced.files {
-                fs::write(path, content).unwrap();
-            }
-            for expected in &mut self.expected {
-                expected.settled = expected.settled_when_synced.clone();
-            }
+        for (path, content) in synced {
+            fs::write(path, content).unwrap();
         }
 
         self.open();
+        self.find_what_ended();
         self.find_survivors(acknowledged, accepted);
+    }
+
+    /// Of what ended before the crash, the latest may be forgotten; the ledger says how much.
+    fn find_what_ended(&mut self) {
+        for who in 0..3 {
+            let ledger = testing::ledger(self.log(), id(who));
+            let ended = ledger.delivered + ledger.dead_lettered + ledger.expired + ledger.erased;
+            let expected = &mut self.expected[who];
+            expected.settled_in_order.truncate(ended as usize);
+            expected.settled = expected.settled_in_order.iter().copied().collect();
+            assert_eq!(expected.settled.len() as u64, ended);
+        }
     }
 
     /// Of the hits that nobody was answered for, any may be there; each whole or not at all is not checked here.
@@ -332,11 +365,10 @@ impl World {
             Step::Append(hits) => self.append(hits),
             Step::Read { who, max_events } => drop(self.read(*who, *max_events)),
             Step::Settle { who, which } => self.settle(*who, *which),
+            Step::CatchUp { but } => (0..3).filter(|who| who != but).for_each(|who| self.catch_up(who)),
             Step::NewReader { who } => self.new_reader(*who),
-            Step::Tidy => {
-                housekeeper::delete_passed_segments(&self.log().shared);
-                self.sync();
-            }
+            Step::Delete => housekeeper::delete_passed_segments(&self.log().shared),
+            Step::Sync => assert!(housekeeper::sync_cursors(&self.log().shared)),
             Step::Stop => {
                 self.close();
                 self.open();
@@ -369,10 +401,7 @@ proptest! {
         world.close();
         world.open();
         world.check();
-        for who in 0..3 {
-            while !world.read(who, 5).events.is_empty() {}
-            world.settle(who, u64::MAX);
-        }
+        (0..3).for_each(|who| world.catch_up(who));
         world.check();
         housekeeper::delete_passed_segments(&world.log().shared);
         prop_assert_eq!(world.segments().len(), 1, "nothing is kept that nobody needs");

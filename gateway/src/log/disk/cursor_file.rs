@@ -134,6 +134,18 @@ impl CursorFile {
         &self.path
     }
 
+    /// What the file has after a crash that leaves nothing but what was synced.
+    #[cfg(test)]
+    pub(super) fn synced_content(&self) -> Vec<u8> {
+        let mut content = std::fs::read(&self.path).unwrap_or_default();
+        for (slot, bytes) in (0..SLOTS).zip(content.chunks_mut(SLOT_BYTES as usize)) {
+            if slot != self.synced {
+                bytes.fill(0);
+            }
+        }
+        content
+    }
+
     fn sync_now(&mut self) -> Result<(), LogError> {
         let Some(syncing) = self.begin_sync() else {
             return Ok(());
