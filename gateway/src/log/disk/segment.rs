@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! file    = header frame*
-//! header  = "TAGFLOG" version:u8, length:u32, crc32:u32, content
+//! header  = "TAGFLOG" version:u8, length:u32, crc32:u32, content    the checksum is that of version and content
 //! content = sequence:u64, salt:u64, first position:u64, count:u32, { destination:u16, accepted, filtered,
 //!           consent_denied, meant: u64 }*          the verdicts on all events before this segment
 //! frame   = marker:u32, length:u32, crc32:u32, position:u64, hit
@@ -101,6 +101,11 @@ impl From<DecodeError> for HeaderError {
 
 impl Header {
     pub(super) fn encode(&self) -> Vec<u8> {
+        self.encode_as(VERSION)
+    }
+
+    /// The header under another version's number.
+    pub(super) fn encode_as(&self, version: u8) -> Vec<u8> {
         let mut content = Vec::new();
         for number in [self.sequence, self.salt, self.first.0] {
             content.extend_from_slice(&number.to_le_bytes());
@@ -114,9 +119,9 @@ impl Header {
         }
         let mut header = Vec::with_capacity(HEADER_HEAD + content.len());
         header.extend_from_slice(MAGIC);
-        header.push(VERSION);
+        header.push(version);
         header.extend_from_slice(&(content.len() as u32).to_le_bytes());
-        header.extend_from_slice(&crc32fast::hash(&content).to_le_bytes());
+        header.extend_from_slice(&header_checksum(version, &content).to_le_bytes());
         header.append(&mut content);
         header
     }
@@ -128,14 +133,14 @@ impl Header {
             return Err(HeaderError::Damaged);
         }
         let version = input.byte()?;
-        if version != VERSION {
-            return Err(HeaderError::Version(version));
-        }
         let length = u32::from_le_bytes(input.array()?) as usize;
         let crc = u32::from_le_bytes(input.array()?);
         let content = input.bytes(length)?;
-        if crc32fast::hash(content) != crc {
+        if header_checksum(version, content) != crc {
             return Err(HeaderError::Damaged);
+        }
+        if version != VERSION {
+            return Err(HeaderError::Version(version));
         }
         let mut input = Input(content);
         let mut header = Self {
@@ -158,6 +163,14 @@ impl Header {
         }
         Ok((header, (HEADER_HEAD + length) as u64))
     }
+}
+
+/// Every version keeps to this, so that a damaged version number is not taken for another version.
+fn header_checksum(version: u8, content: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&[version]);
+    hasher.update(content);
+    hasher.finalize()
 }
 
 const EXTENSION: &str = "segment";
@@ -263,12 +276,10 @@ mod tests {
         for at in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
-            assert!(Header::decode(&damaged).is_err(), "byte {at}");
+            assert_eq!(Header::decode(&damaged), Err(HeaderError::Damaged), "byte {at}");
             assert_eq!(Header::decode(&bytes[..at]), Err(HeaderError::Damaged));
         }
-        let mut newer = bytes;
-        newer[7] = 2;
-        assert_eq!(Header::decode(&newer), Err(HeaderError::Version(2)));
+        assert_eq!(Header::decode(&header().encode_as(2)), Err(HeaderError::Version(2)));
     }
 
     #[test]

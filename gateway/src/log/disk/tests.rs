@@ -157,8 +157,8 @@ fn a_log_of_another_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     drop(open(folder.path()));
     let path = &segment_files(folder.path())[0];
-    let mut bytes = fs::read(path).unwrap();
-    bytes[7] = 77;
+    let (header, _) = segment::Header::decode(&fs::read(path).unwrap()).unwrap();
+    let bytes = header.encode_as(77);
     fs::write(path, &bytes).unwrap();
     let error = DiskLog::open(&options(folder.path(), 1 << 20))
         .err()
