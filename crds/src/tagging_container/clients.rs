@@ -104,7 +104,7 @@ pub struct JsonClient {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [exactly_one_of(&["apiKey", "hmac"], "way to authenticate")]))]
 pub struct JsonAuth {
-    /// The key that a sender gives as `Authorization: Bearer <key>`.
+    /// The key that a sender gives as `X-API-Key: <key>` or `Authorization: Bearer <key>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<SecretSource>,
     /// The secret with which a sender signs the body: `X-Tagfleet-Signature: t=<unix seconds>,sha256=<hex HMAC-SHA256 of
