@@ -40,3 +40,6 @@ pub struct Parts {
     /// The wall clock, unix milliseconds.
     pub now_ms: fn() -> i64,
 }
+
+#[cfg(test)]
+mod tests;
