@@ -85,6 +85,13 @@ impl TransportError {
 #[error("the HTTP client cannot start: {0}; are the system's root certificates (ca-certificates) installed?")]
 pub struct ClientError(#[from] reqwest::Error);
 
+/// Makes `ring` the crypto provider of the process, for TLS and for signing tokens; whoever comes second changes nothing.
+pub(super) fn install_crypto_provider() {
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::trace!("the crypto provider is installed already");
+    }
+}
+
 /// The client on the network.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
@@ -99,10 +106,7 @@ impl HttpClient {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(addresses: AddressPolicy) -> Result<Self, ClientError> {
-        // One crypto provider for the process; an error says that it is installed already.
-        if rustls::crypto::ring::default_provider().install_default().is_err() {
-            tracing::trace!("the crypto provider is installed already");
-        }
+        install_crypto_provider();
         let builder = || {
             reqwest::Client::builder()
                 .user_agent(concat!("tagfleet-gateway/", env!("CARGO_PKG_VERSION")))

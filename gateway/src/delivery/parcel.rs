@@ -223,24 +223,18 @@ impl Queue {
         Some(self.remove(at))
     }
 
-    /// A parcel to see whether the vendor is back: due or not, one that has not failed before if there is any, as a
-    /// parcel may fail by its own fault.
+    /// A parcel to see whether the vendor is back: due or not, of those that have been tried least the first. A parcel may
+    /// fail by its own fault, so each gets its turn.
     pub fn take_probe(&mut self) -> Option<Parcel> {
-        let at = self
-            .find(|parcel| parcel.attempts == 0)
-            .or_else(|| self.find(|_| true))?;
+        let fewest = self.free().map(|(_, parcel)| parcel.attempts).min()?;
+        let at = self.find(|parcel| parcel.attempts == fewest)?;
         Some(self.remove(at))
     }
 
     /// When the next parcel is due that [`Self::take`] would give then.
     #[must_use]
     pub fn next_due(&self) -> Option<Instant> {
-        let mut before: HashSet<&Arc<str>> = HashSet::new();
-        let free = self.parcels.iter().filter(|parcel| match &parcel.key {
-            None => true,
-            Some(key) => before.insert(key) && !self.keys.contains(key),
-        });
-        free.map(|parcel| parcel.due).min()
+        self.free().map(|(_, parcel)| parcel.due).min()
     }
 
     /// When the oldest event was accepted.
@@ -271,16 +265,21 @@ impl Queue {
         taken
     }
 
-    /// The first parcel that `which` wants and whose key is free.
+    /// The first parcel that `which` wants and that no other of its key stands before.
     fn find(&self, which: impl Fn(&Parcel) -> bool) -> Option<usize> {
+        self.free().find(|(_, parcel)| which(parcel)).map(|(at, _)| at)
+    }
+
+    /// The parcels that no other of their key stands before, waiting or under way.
+    fn free(&self) -> impl Iterator<Item = (usize, &Parcel)> {
         let mut before: HashSet<&Arc<str>> = HashSet::new();
-        self.parcels.iter().position(|parcel| {
-            let free = match &parcel.key {
+        self.parcels
+            .iter()
+            .enumerate()
+            .filter(move |(_, parcel)| match &parcel.key {
                 None => true,
                 Some(key) => before.insert(key) && !self.keys.contains(key),
-            };
-            free && which(parcel)
-        })
+            })
     }
 
     fn remove(&mut self, at: usize) -> Parcel {

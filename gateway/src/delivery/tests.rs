@@ -222,11 +222,11 @@ impl Gateway {
     }
 
     async fn append(&self, ids: impl IntoIterator<Item = String>, destinations: &[DestinationId]) {
-        append(&*self.log, ids, destinations).await;
+        append(&self.log, ids, destinations).await;
     }
 
     fn ledger(&self, name: &str) -> Ledger {
-        ledger(&*self.log, name)
+        ledger(&self.log, name)
     }
 
     /// Why events became dead letters, with the vendor's message.
@@ -418,6 +418,23 @@ async fn a_batch_that_always_fails_blocks_nobody_and_ends_as_dead_letters() {
     );
     let ledger = gateway.ledger("orders");
     assert_eq!((ledger.dead_lettered, ledger.in_flight, ledger.imbalance()), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_is_back_is_found_although_a_batch_always_fails() {
+    let gateway = Gateway::new(Network::new(|_| DOWN));
+    let mut orders = gateway.destination("orders");
+    orders.delivery.max_events = 1;
+    let id = orders.id;
+    gateway.append(["poison".to_owned()], &[id]).await;
+    gateway.append(ids("e", 100), &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(3600 * SECOND).await;
+    gateway
+        .network
+        .answers(|body| if body.contains("poison") { DOWN } else { OK });
+    sleep(70 * SECOND).await;
+    assert_eq!(gateway.ledger("orders").delivered, 100);
 }
 
 #[tokio::test(start_paused = true)]

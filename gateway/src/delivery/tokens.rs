@@ -12,6 +12,7 @@ use google_cloud_auth::credentials::{
     service_account::{self, AccessSpecifier},
 };
 
+use super::client::install_crypto_provider;
 use crate::secret::Secret;
 
 /// How long a token may take to come.
@@ -36,7 +37,7 @@ pub enum KeyError {
     #[error("is no service account key: a JSON object with \"type\": \"service_account\" is wanted")]
     OtherType,
     /// Something is missing.
-    #[error("is no service account key: client_email, private_key_id and private_key are wanted")]
+    #[error("is no service account key: client_email, private_key_id, private_key and project_id are wanted")]
     Incomplete,
 }
 
@@ -53,7 +54,10 @@ pub struct GoogleTokens {
 
 enum Origin {
     Key(Secret),
-    MetadataServer,
+    /// At its own address or at `GCE_METADATA_HOST`, which wins; the tests put another.
+    MetadataServer {
+        endpoint: Option<String>,
+    },
 }
 
 impl GoogleTokens {
@@ -67,7 +71,7 @@ impl GoogleTokens {
         if text("type") != Some("service_account") {
             return Err(KeyError::OtherType);
         }
-        if ["client_email", "private_key_id", "private_key"]
+        if ["client_email", "private_key_id", "private_key", "project_id"]
             .iter()
             .any(|name| text(name).is_none_or(str::is_empty))
         {
@@ -79,7 +83,7 @@ impl GoogleTokens {
     /// Tokens of the identity that the machine or pod has.
     #[must_use]
     pub fn metadata_server(scope: &str) -> Self {
-        Self::new(Origin::MetadataServer, scope)
+        Self::new(Origin::MetadataServer { endpoint: None }, scope)
     }
 
     fn new(origin: Origin, scope: &str) -> Self {
@@ -95,6 +99,8 @@ impl GoogleTokens {
         if let Some(credentials) = &*held {
             return Ok(Arc::clone(credentials));
         }
+        // The crate panics without one.
+        install_crypto_provider();
         let built = match &self.origin {
             Origin::Key(key) => {
                 // Validated when it was given.
@@ -103,14 +109,19 @@ impl GoogleTokens {
                     .with_access_specifier(AccessSpecifier::from_scopes([self.scope.as_str()]))
                     .build_access_token_credentials()
             }
-            Origin::MetadataServer => mds::Builder::default()
-                .with_scopes([self.scope.as_str()])
-                .build_access_token_credentials(),
+            Origin::MetadataServer { endpoint } => {
+                let builder = mds::Builder::default().with_scopes([self.scope.as_str()]);
+                match endpoint {
+                    Some(endpoint) => builder.with_endpoint(endpoint),
+                    None => builder,
+                }
+                .build_access_token_credentials()
+            }
         };
         // The crate's errors may quote what they could not read.
         let built = built.map_err(|_| match self.origin {
             Origin::Key(_) => "the service account key cannot be used".to_owned(),
-            Origin::MetadataServer => "the metadata server cannot be used".to_owned(),
+            Origin::MetadataServer { .. } => "the metadata server cannot be used".to_owned(),
         })?;
         let built = Arc::new(built);
         *held = Some(Arc::clone(&built));
@@ -126,7 +137,7 @@ impl GoogleTokens {
                 Origin::Key(_) => {
                     "the service account key cannot sign: is private_key a whole PEM text (PKCS#8)?".to_owned()
                 }
-                Origin::MetadataServer => format!(
+                Origin::MetadataServer { .. } => format!(
                     "the metadata server gives no token: {}; outside Google Cloud set credentials",
                     innermost(&error)
                 ),
@@ -154,4 +165,132 @@ fn innermost(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    use http_body_util::Full;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use serde_json::{Value, json};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Made for this test alone, and the key of nothing.
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MIIEvgIBADANBgkqhkiG9w0BAQEFAASCBKgwggSkAgEAAoIBAQDiR5mEOfivuL9F\n\
+        Fr9dwsGhc5xNA4oY52+EFTxqoeehIXt5/IFA4uvnmyrANVL+YN4yc6D2d339EaAh\n\
+        2CPbF3ElWXOXH7KP6dzfVd7kmnM0+Wcy5CIe8dkPcTJFgNSCHMyG3awO64LZ9qjU\n\
+        nPFfwltvAuoMr3Ok6dwDS9Dy5zfrc+Eg8lYIFuC1WPSlwdSOFBuE9Ec17dooPiYK\n\
+        /Z3VQumrXEoAIBFUPbz2oirx59RlyL59L0kdZ9ap9XlMwJxgdlTXwmFqrEqdWQOg\n\
+        wh6s9yq+TaEFjsK7pTp1hxC43Q6fBxD2JKwyB5uOVD0Awum4tqKIdeau6PNFg6m6\n\
+        n8DH8jNpAgMBAAECggEAB87rs73iYIHyC7rIuL4PO3iHVLsCCXD3DqpC7vUOTqee\n\
+        oKt/dFNAS7o1g/NzHTcPg9Mso0SlUtXIXlKcjiNlcqH/FKBx43hw+D341o+j2Rig\n\
+        IIfxy3qSAG/qCa7z5leDEUZV+R/UYJwb4FZYF/NXf2Gs3OozBeZSAsUbfT5QVi4V\n\
+        YcamzspAGU9Hiulivz6j5LdE6QTWcwD/rcN4QdetERQtBqZHOZtVAPJjOu6pYr/s\n\
+        NYL/3VCsJPFdGj2IstiLvB4LKebr51r4oc52qncQn8KqWH0km4510PYfgMpKaHER\n\
+        swcXhM+yBCUvnJ/VTisYb8SPn9ZSpcmzBrDkJfI5zwKBgQD2JFmatJB/2V1OI19G\n\
+        18S3G7rcBzfETo1vblX/QfdvA2UhoC84NFrSts84fFs8lSZrySikKVMQ42FHpqND\n\
+        EN9cpDLcd9SC3iAwlDIvbZJFrkAhMjVyG4B1cZVZBoaHdydwBwcagOBMfMN6L0Bq\n\
+        AncQD58RoHkDl5CStaeN4+7SlwKBgQDrV5rfgAFwP2K8KlL4gDay/NFRVybkV/hK\n\
+        iJoIfpZB6hpZzlULK++GNMyk/qVKgoxd+VY8xkmyocnJ49lvrmxIx+BsyWb/zkqn\n\
+        mxG4d6DEXi8bg3z2NqJg5kr6qe2R4iU67jvJvI/7JkIO92GQ3IVY+3ipp/D8LOt4\n\
+        U5iBzxXp/wKBgAOSXXaAPkSMq+zxWHWXtfQOQ/TjaezAUw8V48uTcnq66uHFCEph\n\
+        gBvkqTchntVPOMKBpcRUES+CjSvUADR97y/R9ib62iuX+5GY5O2JQoEeWTHiH6Jr\n\
+        Qb7yif9Dt/oJQZo/j9vTmO2jNdb1DpM7O+0QvPctg/QIZAGs/yRw9Us7AoGBAIc7\n\
+        mPATI0B3++l6PKE1M7lYU4N1HBEch710j2aQLxGDT08JpI692W56CppJBXwyVixt\n\
+        6WMU4iZ2l3ieqERnqyuLR2fbt4cI6Jc1IVKp00Tjhhg+T2E/9cDOtIkjejNZCuG5\n\
+        IbwD0YyU6GKnPnY6cZm3Lxf2PCD8Qvaqurjk4YfLAoGBANo6vGhgNpOmfmiGp2ew\n\
+        RwYqxvZ1ePiH3rzsg1zQqQc5STo9VmWF55v/mDjI33tIvmmQW0lUvYPHhhAp841f\n\
+        utTlsoo0G6yZxNaolJTMbNyW7Smy8n7fQQlSascLv3RVoiyMpb2k/boMOsqgsfcu\n\
+        ILOkOuPsq75OKztEjyq61yp9\n\
+        -----END PRIVATE KEY-----\n";
+
+    fn key() -> Value {
+        json!({"type": "service_account", "client_email": "gateway@demo.example", "project_id": "demo", "private_key_id": "k1", "private_key": KEY})
+    }
+
+    #[tokio::test]
+    async fn a_service_account_signs_its_own_token() {
+        let scope = "https://www.googleapis.com/auth/pubsub";
+        let tokens = GoogleTokens::service_account(&Secret::new(key().to_string()), scope).unwrap();
+        let token = tokens.token().await.unwrap();
+        let claims = token.split('.').nth(1).unwrap();
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
+        assert_eq!(claims["iss"], "gateway@demo.example");
+        assert_eq!(claims["scope"], scope);
+        let lives = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+        assert!((3000..=3700).contains(&lives), "{lives}");
+        assert_eq!(tokens.token().await.unwrap(), token, "kept while it is good");
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused_without_showing_it() {
+        let refused = |text: &str| GoogleTokens::service_account(&Secret::new(text), "s").err().unwrap();
+        assert_eq!(refused("hunter2"), KeyError::NotJson);
+        assert_eq!(
+            refused(r#"{"type": "authorized_user", "refresh_token": "hunter2"}"#),
+            KeyError::OtherType
+        );
+        assert_eq!(
+            refused(r#"{"type": "service_account", "private_key": "hunter2"}"#),
+            KeyError::Incomplete
+        );
+    }
+
+    #[tokio::test]
+    async fn a_key_that_cannot_sign_is_not_shown() {
+        let mut broken = key();
+        broken["private_key"] = "hunter2".into();
+        let tokens = GoogleTokens::service_account(&Secret::new(broken.to_string()), "s").unwrap();
+        let error = tokens.token().await.unwrap_err();
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(error.contains("private_key"), "{error}");
+    }
+
+    /// A metadata server whose tokens are numbered.
+    async fn metadata_server() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let given = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let given = Arc::clone(&given);
+                tokio::spawn(async move {
+                    let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                        assert_eq!(request.headers()["metadata-flavor"], "Google");
+                        let number = given.fetch_add(1, Ordering::Relaxed);
+                        let body = json!({
+                            "access_token": format!("token-{number}"), "expires_in": 3599, "token_type": "Bearer"
+                        });
+                        let response = http::Response::builder()
+                            .header("metadata-flavor", "Google")
+                            .body(Full::new(bytes::Bytes::from(body.to_string())));
+                        async move { response }
+                    });
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await
+                        .ok();
+                });
+            }
+        });
+        format!("http://{address}")
+    }
+
+    #[tokio::test]
+    async fn a_rejected_token_is_fetched_anew() {
+        let endpoint = Some(metadata_server().await);
+        let tokens = GoogleTokens::new(Origin::MetadataServer { endpoint }, "s");
+        assert_eq!(tokens.token().await.unwrap(), "token-0");
+        assert_eq!(tokens.token().await.unwrap(), "token-0");
+        tokens.invalidate();
+        assert_eq!(tokens.token().await.unwrap(), "token-1");
+    }
 }
