@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{HeaderMap, header};
 use tagfleet_expressions::{Map, Value};
 
-use super::{HitRequest, cookies, fields::Fields, page::Page};
+use super::{HitRequest, cookies, fields::Fields, page::Page, query};
 use crate::event::field;
 
 /// What a request says of its sender, read once however many events it brings.
@@ -98,7 +98,7 @@ fn new_event_id(now_ms: i64) -> String {
 /// A header's value as text; bytes that are not UTF-8 become U+FFFD. None if it is empty.
 pub(super) fn text_header<'r>(headers: &'r HeaderMap, name: &header::HeaderName) -> Option<Cow<'r, str>> {
     let value = headers.get(name)?.as_bytes().trim_ascii();
-    (!value.is_empty()).then(|| String::from_utf8_lossy(value))
+    (!value.is_empty()).then(|| query::text(value))
 }
 
 /// The first language of Accept-Language, in lower case as GA4 writes it: `de-DE,de;q=0.9` is `de-de`.

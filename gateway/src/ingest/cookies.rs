@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, header};
 use tagfleet_expressions::{Map, Value};
 
-use super::fields::Fields;
+use super::{fields::Fields, query};
 
 /// The tracking cookies of a request. A cookie that is none of them is never copied out of the header. Of a repeated name
 /// the first stays: browsers send the most specific one first (RFC 6265 section 5.4).
@@ -17,7 +17,7 @@ pub fn tracking(headers: &HeaderMap) -> Map<'_> {
             if let Some((name, value)) = cookie(pair)
                 && !cookies.contains(name)
             {
-                cookies.insert(name, String::from_utf8_lossy(value));
+                cookies.insert(name, query::text(value));
             }
         }
     }

@@ -29,10 +29,28 @@ impl<'a> Fields<'a> {
     /// Sets a field, replacing what it had.
     pub(super) fn insert(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Value<'a>>) {
         let (name, value) = (name.into(), value.into());
-        match self.position(&name).and_then(|position| self.entries.get_mut(position)) {
+        let bit = bit(&name);
+        match self
+            .position_of(&name, bit)
+            .and_then(|position| self.entries.get_mut(position))
+        {
             Some((_, slot)) => *slot = value,
-            None => self.push(name, value),
+            None => self.push(name, bit, value),
         }
+    }
+
+    /// Sets a field that the caller knows to be new.
+    pub(super) fn insert_new(&mut self, name: &'static str, value: impl Into<Value<'a>>) {
+        self.push(Cow::Borrowed(name), bit(name), value.into());
+    }
+
+    /// Adds fields that the caller knows to be new, all of them.
+    pub(super) fn append_new(&mut self, mut others: Self) {
+        for (word, other) in self.seen.iter_mut().zip(others.seen) {
+            *word |= other;
+        }
+        self.entries.append(&mut others.entries);
+        self.grow_index();
     }
 
     /// Sets a field if nothing has set it yet.
@@ -40,7 +58,7 @@ impl<'a> Fields<'a> {
         if !self.contains(name)
             && let Some(value) = value()
         {
-            self.push(Cow::Borrowed(name), value);
+            self.insert_new(name, value);
         }
     }
 
@@ -91,16 +109,15 @@ impl<'a> Fields<'a> {
         Map::from_unique(self.entries)
     }
 
-    fn push(&mut self, name: Cow<'a, str>, value: Value<'a>) {
-        let (word, bit) = bit(&name);
-        if let Some(word) = self.seen.get_mut(word) {
-            *word |= bit;
+    fn push(&mut self, name: Cow<'a, str>, bit: Bit, value: Value<'a>) {
+        if let Some(word) = self.seen.get_mut(bit.word) {
+            *word |= bit.mask;
         }
         if let Some(index) = &mut self.index {
             index.insert(name.clone(), self.entries.len());
         }
         self.entries.push((name, value));
-        if self.index.is_none() {
+        if self.entries.len() == SCAN_AT_MOST + 1 {
             self.grow_index();
         }
     }
@@ -113,8 +130,11 @@ impl<'a> Fields<'a> {
     }
 
     fn position(&self, name: &str) -> Option<usize> {
-        let (word, bit) = bit(name);
-        if self.seen.get(word).is_none_or(|word| word & bit == 0) {
+        self.position_of(name, bit(name))
+    }
+
+    fn position_of(&self, name: &str, bit: Bit) -> Option<usize> {
+        if self.seen.get(bit.word).is_none_or(|word| word & bit.mask == 0) {
             return None;
         }
         match &self.index {
@@ -133,19 +153,28 @@ impl<'a> IntoIterator for Fields<'a> {
     }
 }
 
-/// The place of a name in [`Fields::seen`]: word and bit, from its length and a few of its bytes.
-fn bit(name: &str) -> (usize, u64) {
+/// The place of a name in [`Fields::seen`].
+#[derive(Clone, Copy)]
+struct Bit {
+    word: usize,
+    mask: u64,
+}
+
+/// A name's bit, from its length and some of its bytes: names begin alike (`x-ga-`) and end differently.
+fn bit(name: &str) -> Bit {
     let bytes = name.as_bytes();
-    let byte = |at: usize| u64::from(bytes.get(at).copied().unwrap_or_default());
-    let length = bytes.len();
-    let sample = byte(length.wrapping_sub(1))
-        | byte(length / 2) << 8
-        | byte(length / 4) << 16
-        | byte(length.wrapping_sub(3)) << 24
-        | byte(length.wrapping_sub(4)) << 32
-        | (length as u64) << 40;
+    let middle = bytes.get(bytes.len() / 2).copied().unwrap_or_default();
+    let (before_last, last) = match bytes {
+        [.., before_last, last] => (*before_last, *last),
+        [last] => (0, *last),
+        [] => (0, 0),
+    };
+    let sample = u64::from(last) | u64::from(before_last) << 8 | u64::from(middle) << 16 | (bytes.len() as u64) << 24;
     let hash = sample.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
-    ((hash >> 6) as usize, 1 << (hash & 63))
+    Bit {
+        word: (hash >> 6) as usize,
+        mask: 1 << (hash & 63),
+    }
 }
 
 #[cfg(test)]

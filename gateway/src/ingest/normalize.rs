@@ -62,15 +62,15 @@ pub(super) fn normalize(fields: &mut Fields<'_>, sender: Sender) -> Counts {
     {
         fields.insert(field::COOKIES, kept);
     }
-    let authenticated = sender == Sender::Authenticated;
-    let believable = |name: &str, value: &Value<'_>| match value {
-        Value::Null => true,
-        Value::String(text) => authenticated && (name != field::IP_OVERRIDE || text.parse::<IpAddr>().is_ok()),
-        _ => false,
-    };
     for name in [field::IP_OVERRIDE, field::USER_AGENT] {
-        if fields.get(name).is_some_and(|value| !believable(name, value)) {
-            fields.remove(name);
+        let believed = match fields.get(name) {
+            None => continue,
+            Some(Value::String(text)) if sender == Sender::Authenticated => {
+                name != field::IP_OVERRIDE || text.parse::<IpAddr>().is_ok()
+            }
+            Some(_) => false,
+        };
+        if !believed && fields.remove(name) != Some(Value::Null) {
             counts.untrusted += 1;
         }
     }
@@ -235,6 +235,14 @@ mod tests {
         let (event, counts) = normalized(claim, Sender::Authenticated);
         assert_eq!(event, json!({"ip_override": "203.0.113.7", "user_agent": "x"}));
         assert_eq!(counts, Counts::default());
+    }
+
+    #[test]
+    fn null_says_nothing_of_the_visitor() {
+        for sender in [Sender::Anyone, Sender::Authenticated] {
+            let (event, counts) = normalized(r#"{"ip_override":null,"user_agent":null}"#, sender);
+            assert_eq!((event, counts), (json!({}), Counts::default()));
+        }
     }
 
     #[test]

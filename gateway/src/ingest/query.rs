@@ -9,7 +9,17 @@ use tagfleet_expressions::Value;
 
 /// The pairs of a query in order, decoded. Empty pairs (`&&`) are left out; a name without `=` has an empty value.
 pub fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    raw_pairs(query).map(|(name, value)| (decode(name), decode(value)))
+    let mut rest = query;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let pair = RawPair::first_of(rest);
+            rest = pair.rest;
+            if !(pair.name.is_empty() && pair.value.is_none()) {
+                return Some(pair.decode());
+            }
+        }
+        None
+    })
 }
 
 /// An upper bound of the number of pairs, found without reading them.
@@ -20,25 +30,51 @@ pub(super) fn at_most(query: &str) -> usize {
     memchr::memchr_iter(b'&', query.as_bytes()).count() + 1
 }
 
-fn raw_pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = Some(query);
-    std::iter::from_fn(move || {
-        loop {
-            let (pair, after) = cut(rest?, b'&');
-            rest = after;
-            if !pair.is_empty() {
-                let (name, value) = cut(pair, b'=');
-                return Some((name, value.unwrap_or_default()));
-            }
-        }
-    })
+/// The first pair of a query, as it was sent.
+struct RawPair<'q> {
+    name: &'q str,
+    /// What stands behind `=`.
+    value: Option<&'q str>,
+    /// Whether the name, and whether the value, has something to decode.
+    encoded: (bool, bool),
+    /// What stands behind `&`.
+    rest: &'q str,
 }
 
-/// The text before the first `at`, and the text behind it if there is one.
-fn cut(text: &str, at: u8) -> (&str, Option<&str>) {
-    memchr::memchr(at, text.as_bytes())
-        .and_then(|place| Some((text.get(..place)?, text.get(place + 1..)?)))
-        .map_or((text, None), |(before, after)| (before, Some(after)))
+impl<'q> RawPair<'q> {
+    /// Finds the pair's end, its `=` and what must be decoded in one pass: pairs are too short for a vector search each.
+    fn first_of(query: &'q str) -> Self {
+        let bytes = query.as_bytes();
+        let mut equals = None;
+        let mut encoded = (false, false);
+        let mut end = bytes.len();
+        for (place, byte) in bytes.iter().enumerate() {
+            match byte {
+                b'&' => {
+                    end = place;
+                    break;
+                }
+                b'=' if equals.is_none() => equals = Some(place),
+                b'%' | b'+' if equals.is_none() => encoded.0 = true,
+                b'%' | b'+' => encoded.1 = true,
+                _ => {}
+            }
+        }
+        // All cuts are at ASCII bytes, so that none can fail.
+        let part = |from: usize, to: usize| query.get(from..to).unwrap_or_default();
+        Self {
+            name: part(0, equals.unwrap_or(end)),
+            value: equals.map(|equals| part(equals + 1, end)),
+            encoded,
+            rest: query.get(end + 1..).unwrap_or_default(),
+        }
+    }
+
+    fn decode(self) -> (Cow<'q, str>, Cow<'q, str>) {
+        let decoded = |text, encoded| if encoded { decode(text) } else { Cow::Borrowed(text) };
+        let value = self.value.unwrap_or_default();
+        (decoded(self.name, self.encoded.0), decoded(value, self.encoded.1))
+    }
 }
 
 /// Text with `%XX` and `+` resolved, borrowed if it has neither. What is no valid escape stays as it is, and bytes that
@@ -71,6 +107,15 @@ pub fn decode(text: &str) -> Cow<'_, str> {
     Cow::Owned(
         String::from_utf8(decoded).unwrap_or_else(|not_utf8| String::from_utf8_lossy(not_utf8.as_bytes()).into_owned()),
     )
+}
+
+/// Bytes as text, borrowed if they are UTF-8; what is not becomes U+FFFD.
+pub(super) fn text(bytes: &[u8]) -> Cow<'_, str> {
+    // The check alone is several times faster than the search for what must be replaced.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
+    }
 }
 
 /// The value of a hexadecimal digit.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use tagfleet_expressions::{Map, Value};
 
-use super::fields::Fields;
+use super::{fields::Fields, query};
 
 /// SHA-256 of nothing: what a tag sends when the visitor typed nothing. Never kept.
 const HASH_OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -167,10 +167,7 @@ impl Readable {
 fn readable(value: &str) -> Option<Readable> {
     let hash = match value.len() {
         0 => return None,
-        43 => base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(value)
-            .ok()
-            .map(hex::encode),
+        43 => from_base64url(value),
         64 if value.bytes().all(|byte| byte.is_ascii_hexdigit()) => Some(value.to_ascii_lowercase()),
         _ => None,
     };
@@ -179,6 +176,15 @@ fn readable(value: &str) -> Option<Readable> {
         Some(hash) => Some(Readable::Hash(hash)),
         None => Some(Readable::Plain(value.to_owned())),
     }
+}
+
+/// 32 bytes from base64url without padding, as hexadecimal.
+fn from_base64url(value: &str) -> Option<String> {
+    let (mut hash, mut digits) = ([0; 32], [0; 64]);
+    let engine = &base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let length = engine.decode_slice(value, &mut hash).ok()?;
+    hex::encode_to_slice(hash, &mut digits).ok()?;
+    (length == hash.len()).then(|| query::text(&digits).into_owned())
 }
 
 #[cfg(test)]

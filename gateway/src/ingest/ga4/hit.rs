@@ -46,10 +46,9 @@ pub(super) enum Invalid {
 pub(super) struct Hit<'r> {
     /// The table's parameters, by their place in it.
     table: [Option<Cow<'r, str>>; Parameter::ALL.len()],
-    /// `ep.` and `epn.` under their own names.
-    custom: Fields<'r>,
-    /// `x-ga-mp2-<name>`.
-    plain: Fields<'r>,
+    /// `ep.` and `epn.` under their own names, and plain parameters outside the table as `x-ga-mp2-<name>`. Neither can
+    /// have the name of another field of the event, but for those that a custom parameter may replace.
+    others: Fields<'r>,
     /// `up.` and `upn.`.
     user_properties: Fields<'r>,
     /// `_<name>`.
@@ -71,8 +70,7 @@ impl<'r> Hit<'r> {
     pub(super) fn new() -> Self {
         Self {
             table: [const { None }; Parameter::ALL.len()],
-            custom: Fields::default(),
-            plain: Fields::default(),
+            others: Fields::with_capacity(8),
             user_properties: Fields::default(),
             system: Fields::default(),
             server_side: Fields::default(),
@@ -137,7 +135,7 @@ impl<'r> Hit<'r> {
     fn add(&mut self, name: Cow<'r, str>, value: Cow<'r, str>) {
         let (family, rest) = Family::of(&name);
         if rest.is_empty() && family != Family::Plain {
-            self.plain.insert(plain_field(&name), value);
+            self.others.insert(plain_field(&name), value);
             return;
         }
         let prefix = name.len() - rest.len();
@@ -152,28 +150,28 @@ impl<'r> Hit<'r> {
             Family::System => self.system.insert(behind(name, prefix), value),
             Family::Plain => match items::number_of(&name) {
                 Some(number) => self.items.push((number, value)),
-                None => self.plain.insert(plain_field(&name), value),
+                None => self.others.insert(plain_field(&name), value),
             },
         }
     }
 
     fn add_custom(&mut self, name: Cow<'r, str>, value: Cow<'r, str>, typed: impl Fn(Cow<'r, str>) -> Value<'r>) {
         match custom(&name) {
-            Custom::Free => self.custom.insert(name, typed(value)),
+            Custom::Free => self.others.insert(name, typed(value)),
             Custom::Replaces if name == field::ITEMS => match json_value::list(&value) {
-                Some(items) => self.custom.insert(name, items),
+                Some(items) => self.others.insert(name, items),
                 None => self.rename(&name, Value::String(value)),
             },
             // Every other field of this kind but `value` is text, whatever the tag took it for.
-            Custom::Replaces if name == field::VALUE => self.custom.insert(name, typed(value)),
-            Custom::Replaces => self.custom.insert(name, value),
+            Custom::Replaces if name == field::VALUE => self.others.insert(name, typed(value)),
+            Custom::Replaces => self.others.insert(name, value),
             Custom::Reserved => self.rename(&name, typed(value)),
         }
     }
 
     fn rename(&mut self, name: &str, value: Value<'r>) {
         self.renamed += 1;
-        self.custom.insert(format!("x_{name}"), value);
+        self.others.insert(format!("x_{name}"), value);
     }
 
     /// The event, completed with what the request says of its sender.
@@ -189,18 +187,11 @@ impl<'r> Hit<'r> {
         let user_data = std::mem::take(&mut self.user_data).finish(self.get(Parameter::UserProvidedData));
         let mut fields = Fields::with_capacity(self.parameters + 14);
         let hints = self.place_table(&mut fields);
+        self.place_items(items);
         self.complete_session(&mut fields, sender);
-        for (name, value) in self.custom {
-            fields.insert(name, value);
-        }
-        for (name, value) in self.plain {
-            fields.insert(name, value);
-        }
-        if !items.is_empty() {
-            fields.insert(field::ITEMS, items);
-        }
+        fields.append_new(self.others);
         if let Some(user_data) = user_data {
-            fields.insert(field::USER_DATA, user_data);
+            fields.insert_new(field::USER_DATA, user_data);
         }
         if !self.server_side.is_empty() {
             let received = Value::Int(sender.received_ms);
@@ -214,7 +205,7 @@ impl<'r> Hit<'r> {
             ("x-sst-system_properties", self.server_side.into_map()),
         ] {
             if !members.is_empty() {
-                fields.insert(name, members);
+                fields.insert_new(name, members);
             }
         }
         sender.complete(&mut fields, Connection::Visitor);
@@ -227,22 +218,31 @@ impl<'r> Hit<'r> {
     /// Moves the table's parameters into the event and returns the client hints. Where a custom parameter has taken a
     /// field, the plain parameter keeps its wire name.
     fn place_table(&mut self, fields: &mut Fields<'r>) -> Map<'r> {
-        let mut hints = Map::new();
+        let mut hints = Vec::new();
         for (parameter, value) in Parameter::ALL.iter().zip(&mut self.table) {
             let Some(value) = value.take() else { continue };
             let name = parameter.field();
-            if custom(name) == Custom::Replaces && self.custom.contains(name) {
-                self.plain.insert(plain_field(parameter.wire()), value);
+            if parameter.is_replaceable() && self.others.contains(name) {
+                self.others.insert(plain_field(parameter.wire()), value);
                 continue;
             }
             match parameter.kind() {
-                Kind::Text => fields.insert(name, value),
-                Kind::Number => fields.insert(name, number(value)),
-                Kind::Flag => fields.insert(name, client_hints::flag(value)),
+                Kind::Text => fields.insert_new(name, value),
+                Kind::Number => fields.insert_new(name, number(value)),
+                Kind::Flag => fields.insert_new(name, client_hints::flag(value)),
                 Kind::Hint => add_hint(&mut hints, *parameter, value),
             }
         }
-        hints
+        Map::from_unique(hints)
+    }
+
+    /// Items of `pr<N>`; beside a custom parameter of that name they keep another.
+    fn place_items(&mut self, items: Vec<Value<'r>>) {
+        if !items.is_empty() {
+            let replaced = self.others.contains(field::ITEMS);
+            self.others
+                .insert(if replaced { "x-ga-mp2-items" } else { field::ITEMS }, items);
+        }
     }
 
     /// The session of the `_ga_<ID>` cookie, where the hit has none.
@@ -319,18 +319,19 @@ fn finish_items(mut items: Vec<(u16, Cow<'_, str>)>) -> Result<Vec<Value<'_>>, I
         .map_err(|items::TooManyFields| Invalid::TooManyItemFields)
 }
 
-fn add_hint<'r>(hints: &mut Map<'r>, parameter: Parameter, value: Cow<'r, str>) {
-    match parameter {
+/// Adds one member of `client_hints`, or two: each parameter comes once.
+fn add_hint<'r>(hints: &mut Vec<(Cow<'r, str>, Value<'r>)>, parameter: Parameter, value: Cow<'r, str>) {
+    if hints.is_empty() {
+        hints.reserve(9);
+    }
+    let member = match parameter {
         Parameter::FullVersionList => {
             let (brands, full) = client_hints::versions(&value);
-            hints.insert("brands", brands);
-            hints.insert(parameter.field(), full);
+            hints.push(("brands".into(), brands));
+            full
         }
-        Parameter::Mobile | Parameter::Wow64 => {
-            hints.insert(parameter.field(), client_hints::flag(value));
-        }
-        _ => {
-            hints.insert(parameter.field(), value);
-        }
-    }
+        Parameter::Mobile | Parameter::Wow64 => client_hints::flag(value),
+        _ => Value::String(value),
+    };
+    hints.push((parameter.field().into(), member));
 }

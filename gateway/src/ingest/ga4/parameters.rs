@@ -51,6 +51,20 @@ macro_rules! parameters {
                 }
             }
 
+            /// Whether a custom parameter may take its field: [`Custom::Replaces`].
+            pub(super) const fn is_replaceable(self) -> bool {
+                matches!(
+                    self,
+                    Self::UserId
+                        | Self::Currency
+                        | Self::PageLocation
+                        | Self::PageReferrer
+                        | Self::PageTitle
+                        | Self::PageHostname
+                        | Self::PageEncoding
+                )
+            }
+
             /// What its text becomes.
             pub(crate) const fn kind(self) -> Kind {
                 match self {
@@ -192,6 +206,18 @@ mod tests {
         }
         for other in ["", "e", "enn", "EN", "en\0", "\0en", "dma_cpsx", "ep.en"] {
             assert_eq!(Parameter::named(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_custom_parameter_takes_only_what_it_may_replace() {
+        for parameter in Parameter::ALL.iter().filter(|parameter| parameter.kind() != Kind::Hint) {
+            let expected = if parameter.is_replaceable() {
+                Custom::Replaces
+            } else {
+                Custom::Reserved
+            };
+            assert_eq!(custom(parameter.field()), expected, "{parameter:?}");
         }
     }
 
