@@ -1,4 +1,4 @@
-//! The one HTTP client: no redirects, no proxy from the environment, HTTP/2 where TLS agrees on it (always for gRPC),
+//! The one HTTP client: no redirects, no proxy from the environment, no header of its own, HTTP/2 where TLS agrees on it (always for gRPC),
 //! bodies read up to a limit, and errors without URLs (a query may carry a secret, a webhook's path too).
 
 use std::{error::Error as _, future::Future, pin::Pin, time::Duration};
@@ -109,7 +109,6 @@ impl HttpClient {
         install_crypto_provider();
         let builder = || {
             reqwest::Client::builder()
-                .user_agent(concat!("tagfleet-gateway/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
                 .retry(reqwest::retry::never())
                 .referer(false)
@@ -277,6 +276,26 @@ mod tests {
             .unwrap();
         assert_eq!(response.status, StatusCode::OK);
         assert_eq!(response.body.len(), MAX_RESPONSE_BYTES);
+    }
+
+    #[tokio::test]
+    async fn no_user_agent_is_added() {
+        let address = server(|request| {
+            full(
+                if request.headers().contains_key("user-agent") {
+                    500
+                } else {
+                    200
+                },
+                "",
+            )
+        })
+        .await;
+        let response = client()
+            .send(request(&format!("http://{address}/"), Protocol::Http))
+            .await
+            .unwrap();
+        assert_eq!(response.status, StatusCode::OK);
     }
 
     #[tokio::test]

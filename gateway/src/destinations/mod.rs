@@ -26,6 +26,10 @@ use crate::{
     secret::Secret,
 };
 
+/// The User-Agent of requests that speak for the gateway. Delivery adds none, as GA4 takes that of a forwarded hit for the
+/// visitor's.
+pub const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tagfleet-gateway/", env!("CARGO_PKG_VERSION")));
+
 /// What a vendor takes in one request at the most; the smaller of this and `delivery.batch` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

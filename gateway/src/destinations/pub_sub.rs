@@ -12,7 +12,7 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, TE},
+    header::{self, CONTENT_TYPE, TE},
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
@@ -21,7 +21,7 @@ use url::Url;
 
 use super::{
     Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
-    answer,
+    USER_AGENT, answer,
     mapping::{Budget, Failures, Field, Mapping, text},
     with_endpoint,
 };
@@ -219,6 +219,7 @@ impl PubSub {
         let routing = format!("topic={}", utf8_percent_encode(&topic, NON_ALPHANUMERIC));
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(TE, HeaderValue::from_static("trailers"));
         if let Ok(routing) = HeaderValue::from_str(&routing) {
             headers.insert(REQUEST_PARAMS, routing);

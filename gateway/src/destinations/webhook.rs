@@ -5,7 +5,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
-    header::{CONTENT_TYPE, HOST},
+    header::{self, CONTENT_TYPE, HOST},
 };
 use serde::Serialize;
 use sha2::Sha256;
@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{
     Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
-    answer,
+    USER_AGENT, answer,
     mapping::{Budget, Failures, Mapping},
     with_endpoint,
 };
@@ -100,6 +100,7 @@ impl Webhook {
             Format::CloudEvents { .. } => "application/cloudevents-batch+json",
         };
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(header::USER_AGENT, USER_AGENT);
         for (name, value) in &self.options.headers {
             headers.insert(name, value.clone());
         }
@@ -361,7 +362,9 @@ mod tests {
         headers.insert("x-team", "orders".parse().unwrap());
         let webhook = Webhook::new(Options { headers, ..options() });
         let encoding = webhook.encode(&[purchase("evt-1")], 0);
-        assert_eq!(encoding.requests[0].request.headers["x-team"], "orders");
+        let sent = &encoding.requests[0].request.headers;
+        assert_eq!(sent["x-team"], "orders");
+        assert_eq!(sent[header::USER_AGENT], USER_AGENT);
     }
 
     #[test]

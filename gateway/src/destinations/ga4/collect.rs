@@ -113,7 +113,7 @@ impl Collect {
         hit.shared("v", "2");
         hit.shared("tid", self.measurement_id.as_str());
         for (name, value) in event.fields().iter() {
-            if !NOT_SENT.contains(&name) {
+            if !NOT_SENT.contains(&name) && !is_of_the_client(event, name, value) {
                 add_field(&mut hit, name, value);
             }
         }
@@ -158,6 +158,29 @@ impl Collect {
             protocol: Protocol::Http,
         }
     }
+}
+
+/// Whether the client of this gateway filled in the field, so that the hit never had it as a parameter: the id made for an
+/// event without one (a UUIDv7 of the event's own time), and the host of the page's URL.
+fn is_of_the_client(event: &Event<'_>, name: &str, value: &Value<'_>) -> bool {
+    let Some(text) = value.as_str() else {
+        return false;
+    };
+    match name {
+        field::EVENT_ID => made_at(text).is_some_and(|made_ms| Some(made_ms) == event.timestamp_ms()),
+        field::PAGE_HOSTNAME => event
+            .text(field::PAGE_LOCATION)
+            .and_then(|location| Url::parse(location).ok())
+            .is_some_and(|location| location.host_str() == Some(text)),
+        _ => false,
+    }
+}
+
+/// When a UUIDv7 was made, unix milliseconds (RFC 9562 section 5.7).
+fn made_at(id: &str) -> Option<i64> {
+    let id = uuid::Uuid::try_parse(id).ok().filter(|id| id.get_version_num() == 7)?;
+    let [a, b, c, d, e, f, ..] = id.into_bytes();
+    Some(i64::from_be_bytes([0, 0, a, b, c, d, e, f]))
 }
 
 fn query<'q>(parameters: impl Iterator<Item = &'q (Cow<'q, str>, Cow<'q, str>)>) -> String {

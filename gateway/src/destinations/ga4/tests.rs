@@ -166,12 +166,16 @@ const QUERY: &str = "v=2&tid=G-ABC123DEF4&gtm=45je61d1v9100000001za200&_p=176847
 
 /// The hit above as a browser sends it, through the client and out again.
 fn forwarded(consent: Consent) -> Request {
+    forwarded_query(QUERY, consent)
+}
+
+fn forwarded_query(query: &str, consent: Consent) -> Request {
     let mut headers = HeaderMap::new();
     headers.insert("user-agent", HeaderValue::from_static("Mozilla/5.0 (X11)"));
     let request = HitRequest {
         method: &Method::GET,
         path: "/g/collect",
-        query: QUERY,
+        query,
         headers: &headers,
         body: b"",
         visitor: [203, 0, 113, 7].into(),
@@ -196,11 +200,22 @@ fn a_forwarded_hit_has_the_parameters_of_the_visitors_own() {
         .collect();
     expected.insert("tid".to_owned(), "G-TEST1".to_owned());
     expected.insert("_uip".to_owned(), "203.0.113.7".to_owned());
-    let mut sent = parameters(&request);
-    // The client fills in the page's host.
-    sent.remove("dh");
-    assert_eq!(sent, expected);
+    assert_eq!(parameters(&request), expected);
     assert_eq!(request.headers["user-agent"], "Mozilla/5.0 (X11)");
+}
+
+#[test]
+fn what_the_client_filled_in_is_not_forwarded() {
+    let query = "v=2&tid=G-TEST1&_p=1&_s=1&cid=1.2&ul=de&en=page_view&dl=https%3A%2F%2Fshop.example%2Fa";
+    let sent = parameters(&forwarded_query(query, Consent::default()));
+    let names: Vec<&str> = sent.keys().map(String::as_str).collect();
+    assert_eq!(names, ["_p", "_s", "_uip", "cid", "dl", "en", "tid", "ul", "v"]);
+    // A host that is not the page's own stays.
+    let other = parameters(&forwarded_query(
+        &format!("{query}&dh=other.example"),
+        Consent::default(),
+    ));
+    assert_eq!(other["dh"], "other.example");
 }
 
 #[test]
