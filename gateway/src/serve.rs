@@ -25,7 +25,7 @@ use crate::{
         Parts, Supervisor,
         addresses::AddressPolicy,
         client::{ClientError, HttpClient},
-        dead_letters::{DeadLetterError, DeadLetters},
+        dead_letters::{DeadLetterError, DeadLetters, routes::Routes},
     },
     ingest::{
         intake::Intake,
@@ -215,6 +215,7 @@ impl Gateway {
         ));
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
+        let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
         admin.set_serving(Serving {
             plan: Arc::clone(&plan),
             log: Arc::clone(&log),
@@ -225,7 +226,7 @@ impl Gateway {
                     .map(|shelved| (shelved.destination, shelved.letters))
                     .collect()
             }),
-            routes: Vec::new(),
+            routes: vec![routes],
         });
         Ok(Self {
             plan,

@@ -1,6 +1,7 @@
 //! The command line (contract.md, Command lines). Exit codes: 0 done, 1 refused input, 2 wrong usage.
 
 mod check;
+mod dead_letters;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -22,6 +23,8 @@ enum Command {
     Serve(ServeArguments),
     /// Names every mistake in manifests, with file, line and field.
     Check(CheckArguments),
+    /// Shows the events that no vendor took, delivers them once more, or removes them.
+    DeadLetters(dead_letters::DeadLettersArguments),
 }
 
 #[derive(Debug, Args)]
@@ -81,5 +84,6 @@ pub fn run() -> ExitCode {
             data_dir: arguments.data_dir,
         }),
         Command::Check(arguments) => check::run(&arguments),
+        Command::DeadLetters(arguments) => dead_letters::run(&arguments),
     }
 }

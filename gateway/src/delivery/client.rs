@@ -98,6 +98,7 @@ pub struct HttpClient {
     http: reqwest::Client,
     grpc: reqwest::Client,
     addresses: AddressPolicy,
+    max_response_bytes: usize,
 }
 
 impl HttpClient {
@@ -126,7 +127,15 @@ impl HttpClient {
                 .http2_keep_alive_timeout(Duration::from_secs(10))
                 .build()?,
             addresses,
+            max_response_bytes: MAX_RESPONSE_BYTES,
         })
+    }
+
+    /// Reads responses up to so many bytes, where they are more than a vendor's few words.
+    #[must_use]
+    pub fn reading_up_to(mut self, bytes: usize) -> Self {
+        self.max_response_bytes = bytes;
+        self
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
@@ -146,7 +155,9 @@ impl HttpClient {
             .await
             .map_err(|error| describe(&target, &error))?;
         let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
-        let (body, trailers) = read(body).await.map_err(|error| describe(&target, &error))?;
+        let (body, trailers) = read(body, self.max_response_bytes)
+            .await
+            .map_err(|error| describe(&target, &error))?;
         Ok(Response {
             status: parts.status,
             headers: parts.headers,
@@ -162,15 +173,15 @@ impl Transport for HttpClient {
     }
 }
 
-async fn read(mut body: reqwest::Body) -> Result<(Bytes, HeaderMap), reqwest::Error> {
+async fn read(mut body: reqwest::Body, max_bytes: usize) -> Result<(Bytes, HeaderMap), reqwest::Error> {
     let mut read = BytesMut::new();
     let mut trailers = HeaderMap::new();
     while let Some(frame) = body.frame().await {
         match frame?.into_data() {
             Ok(data) => {
-                let room = MAX_RESPONSE_BYTES - read.len();
+                let room = max_bytes - read.len();
                 read.extend_from_slice(data.get(..room).unwrap_or(&data));
-                if read.len() == MAX_RESPONSE_BYTES {
+                if read.len() == max_bytes {
                     break;
                 }
             }

@@ -4,6 +4,8 @@
 //! event is settled. All shelves together are bounded in bytes; what finds no room is for the caller to count as expired.
 
 mod disk;
+mod replay;
+pub mod routes;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +20,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::disk::DiskShelf;
+pub use self::replay::{ReplayError, replay};
 
 /// `deadLetters.maxBytes` when nothing is configured: 512Mi.
 pub const DEFAULT_MAX_BYTES: u64 = 512 * 1024 * 1024;
