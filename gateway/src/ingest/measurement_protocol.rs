@@ -248,7 +248,7 @@ impl<'r> Common<'r> {
                 fields.insert(name.clone(), value.clone());
             }
         }
-        let mut counts = normalize(&mut fields, self.trust);
+        let counts = normalize(&mut fields, self.trust);
         if let Some(micros) = timestamp.as_ref().or(self.timestamp.as_ref()).and_then(whole_number) {
             fields.insert(field::TIMESTAMP_MS, micros.div_euclid(1_000).min(sender.received_ms));
         }
@@ -257,7 +257,7 @@ impl<'r> Common<'r> {
             normalize::Sender::Anyone => Connection::Visitor,
         };
         sender.complete(&mut fields, connection);
-        claim.renamed += std::mem::take(&mut counts.renamed);
+        claim.renamed += counts.renamed;
         claim.untrusted += counts.untrusted;
         claim.events.push(ClaimedEvent {
             event: Event::from(fields.into_map()),

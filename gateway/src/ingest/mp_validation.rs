@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde_json::json;
 use tagfleet_expressions::{Map, Value};
 
-use super::{Answer, normalize::whole_number};
+use super::{Answer, mp_names, normalize::whole_number};
 
 /// How old an event may be: 72 hours.
 pub(super) const MAX_AGE_MS: i64 = 72 * 3_600_000;
@@ -15,71 +15,14 @@ pub(super) const MAX_AGE_MS: i64 = 72 * 3_600_000;
 const MAX_ENTITIES: usize = 25;
 /// Items of one event.
 const MAX_ITEMS: usize = 200;
-/// Characters of an event's or a parameter's name.
-const MAX_NAME: usize = 40;
 /// Characters of a parameter's value.
 const MAX_VALUE: usize = 100;
-/// Characters of a user property's name, and of its value.
-const MAX_PROPERTY_NAME: usize = 24;
+/// Characters of a user property's value.
 const MAX_PROPERTY_VALUE: usize = 36;
 /// Characters of a user id.
 const MAX_USER_ID: usize = 256;
 /// Remarks in one answer: a bound, since a body may be wrong in ten thousand places.
 const MAX_REMARKS: usize = 100;
-
-/// Names of events that only Google's own tags and SDKs may send.
-const RESERVED_EVENTS: &[&str] = &[
-    "ad_activeview",
-    "ad_click",
-    "ad_exposure",
-    "ad_impression",
-    "ad_query",
-    "ad_reward",
-    "adunit_exposure",
-    "app_background",
-    "app_clear_data",
-    "app_exception",
-    "app_install",
-    "app_remove",
-    "app_store_refund",
-    "app_store_subscription_cancel",
-    "app_store_subscription_convert",
-    "app_store_subscription_renew",
-    "app_uninstall",
-    "app_update",
-    "app_upgrade",
-    "dynamic_link_app_open",
-    "dynamic_link_app_update",
-    "dynamic_link_first_open",
-    "error",
-    "firebase_campaign",
-    "firebase_in_app_message_action",
-    "firebase_in_app_message_dismiss",
-    "firebase_in_app_message_impression",
-    "first_open",
-    "first_visit",
-    "in_app_purchase",
-    "notification_dismiss",
-    "notification_foreground",
-    "notification_open",
-    "notification_receive",
-    "notification_send",
-    "os_update",
-    "session_start",
-];
-/// Reserved on paper, taken in practice: remarked on, never dropped.
-const TOLERATED_EVENTS: &[&str] = &["screen_view", "user_engagement"];
-const RESERVED_EVENT_PREFIXES: &[&str] = &["_", "firebase_", "ga_", "google_", "gtag."];
-const RESERVED_PARAMETERS: &[&str] = &["firebase_conversion"];
-const RESERVED_PARAMETER_PREFIXES: &[&str] = &["_", "firebase_", "ga_", "google_"];
-const RESERVED_PROPERTIES: &[&str] = &[
-    "first_open_time",
-    "first_visit_time",
-    "first_open_after_install",
-    "last_deep_link_referrer",
-    "user_id",
-];
-const RESERVED_PROPERTY_PREFIXES: &[&str] = &["firebase_", "ga_", "google_"];
 
 /// Google's codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +139,7 @@ pub(super) fn refused_event(
     request_timestamp: Option<&Value<'_>>,
     now_ms: i64,
 ) -> Option<Remark> {
-    let remark = |member: &str, (code, description): (Code, &'static str)| Remark {
+    let remark = |member: &str, (code, description): mp_names::Fault| Remark {
         scope: Scope::Event(number),
         path: format!("events[{number}]{member}"),
         code,
@@ -205,7 +148,7 @@ pub(super) fn refused_event(
     let Some(event) = event.as_map() else {
         return Some(remark("", (Code::ValueInvalid, "an event must be an object")));
     };
-    if let Some(fault) = event_name_fault(event.get("name")) {
+    if let Some(fault) = mp_names::event_fault(event.get("name")) {
         return Some(remark(".name", fault));
     }
     let timestamp = event
@@ -217,7 +160,7 @@ pub(super) fn refused_event(
         .map(|_| remark(".timestamp_micros", TOO_OLD))
 }
 
-const TOO_OLD: (Code, &str) = (Code::ValueOutOfBounds, "the event is more than 72 hours old");
+const TOO_OLD: mp_names::Fault = (Code::ValueOutOfBounds, "the event is more than 72 hours old");
 
 /// All that is wrong with a request, in the order in which it stands there.
 pub(super) fn validate(body: &Value<'_>, now_ms: i64) -> Vec<Remark> {
@@ -274,39 +217,6 @@ fn counted(body: &Map<'_>) -> Option<Remark> {
         Some(_) => (Code::ValueInvalid, "events must be an array"),
     };
     Some(Remark::of_request("events", code, description))
-}
-
-fn event_name_fault(name: Option<&Value<'_>>) -> Option<(Code, &'static str)> {
-    let name = match name {
-        None | Some(Value::Null) => return Some((Code::ValueRequired, "the event's name is required")),
-        Some(Value::String(name)) if name.is_empty() => {
-            return Some((Code::ValueRequired, "the event's name is required"));
-        }
-        Some(Value::String(name)) => name,
-        Some(_) => return Some((Code::NameInvalid, "the event's name must be text")),
-    };
-    if RESERVED_EVENTS.contains(&name.as_ref()) || has_prefix(name, RESERVED_EVENT_PREFIXES) {
-        return Some((Code::NameReserved, "the event's name is reserved"));
-    }
-    name_fault(name, MAX_NAME)
-}
-
-/// A letter, then letters, digits and underscores, no longer than `most` characters.
-fn name_fault(name: &str, most: usize) -> Option<(Code, &'static str)> {
-    if !name.starts_with(|first: char| first.is_alphabetic()) {
-        return Some((Code::NameInvalid, "a name must begin with a letter"));
-    }
-    if !name.chars().all(|sign| sign.is_alphanumeric() || sign == '_') {
-        return Some((
-            Code::NameInvalid,
-            "a name may hold only letters, digits and underscores",
-        ));
-    }
-    (name.chars().count() > most).then_some((Code::NameInvalid, "the name is too long"))
-}
-
-fn has_prefix(name: &str, prefixes: &[&str]) -> bool {
-    prefixes.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Whether a text has more characters than it may.
@@ -410,9 +320,7 @@ impl Remarks {
         }
         for (name, property) in properties.iter() {
             let path = format!("user_properties.{name}");
-            if RESERVED_PROPERTIES.contains(&name) || has_prefix(name, RESERVED_PROPERTY_PREFIXES) {
-                self.add(path.clone(), Code::NameReserved, "the user property's name is reserved");
-            } else if let Some((code, description)) = name_fault(name, MAX_PROPERTY_NAME) {
+            if let Some((code, description)) = mp_names::user_property_fault(name) {
                 self.add(path.clone(), code, description);
             }
             match property.as_map().and_then(|property| property.get("value")) {
@@ -429,7 +337,7 @@ impl Remarks {
         if event
             .get("name")
             .and_then(Value::as_str)
-            .is_some_and(|name| TOLERATED_EVENTS.contains(&name))
+            .is_some_and(mp_names::is_tolerated_event)
         {
             self.add(
                 format!("{path}.name"),
@@ -463,9 +371,7 @@ impl Remarks {
     }
 
     fn parameter(&mut self, name: &str, value: &Value<'_>, path: &str) {
-        if RESERVED_PARAMETERS.contains(&name) || has_prefix(name, RESERVED_PARAMETER_PREFIXES) {
-            self.add(path, Code::NameReserved, "the parameter's name is reserved");
-        } else if let Some((code, description)) = name_fault(name, MAX_NAME) {
+        if let Some((code, description)) = mp_names::parameter_fault(name) {
             self.add(path, code, description);
         }
         match value {
