@@ -7,8 +7,11 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use http::{HeaderMap, HeaderValue, Method, header};
-use tagfleet_gateway::ingest::{
-    Client, ClientKind, Ga4, HitRequest, Json, MeasurementProtocol, Pixel, Refusal, cookies, query as pairs_of,
+use tagfleet_gateway::{
+    ingest::{
+        Client, ClientKind, Ga4, HitRequest, Json, MeasurementProtocol, Pixel, Refusal, cookies, query as pairs_of,
+    },
+    log::codec,
 };
 
 /// A parser under test: it must survive any bytes.
@@ -21,6 +24,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("measurement_protocol", measurement_protocol),
     ("json", json),
     ("cookies", cookies),
+    ("log_records", log_records),
 ];
 
 /// When every hit arrives, unix milliseconds.
@@ -114,6 +118,18 @@ pub fn cookies(data: &[u8]) {
         &headers,
         &[],
     );
+}
+
+/// A record of the log: what can be read is written and read back as the same.
+pub fn log_records(data: &[u8]) {
+    let Ok(record) = codec::decode(data) else {
+        return;
+    };
+    let (mut once, mut again) = (Vec::new(), Vec::new());
+    codec::encode(&record, &mut once);
+    let read_back = codec::decode(&once).expect("what was written can be read");
+    codec::encode(&read_back, &mut again);
+    assert_eq!(once, again);
 }
 
 fn ga4() -> ClientKind {
