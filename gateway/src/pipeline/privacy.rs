@@ -28,18 +28,22 @@ impl IpAddressPolicy {
     }
 }
 
-/// Applies the policy to the event's address. Text that is no address could be anything and goes, unless all is kept.
+/// Where an event may hold the visitor's address: the client's own field, and a custom parameter of that name, which
+/// ingest keeps beside it.
+const ADDRESS_FIELDS: [&str; 2] = [field::IP_OVERRIDE, "x_ip_override"];
+
+/// Applies the policy to the event's addresses. Text that is no address could be anything and goes, unless all is kept.
 pub fn guard_ip_address(event: &mut Event<'_>, policy: IpAddressPolicy) {
     if policy == IpAddressPolicy::Keep {
         return;
     }
-    let kept = event
-        .text(field::IP_OVERRIDE)
-        .and_then(|text| text.trim().parse().ok())
-        .and_then(|ip| policy.apply(ip));
-    match kept {
-        Some(address) => event.set(field::IP_OVERRIDE, address.to_string()),
-        None => drop(event.remove(field::IP_OVERRIDE)),
+    for name in ADDRESS_FIELDS {
+        let Some(value) = event.get(name) else { continue };
+        let address = value.as_str().and_then(|text| text.trim().parse().ok());
+        match address.and_then(|address| policy.apply(address)) {
+            Some(kept) => event.set(name, kept.to_string()),
+            None => drop(event.remove(name)),
+        }
     }
 }
 
@@ -66,6 +70,14 @@ mod tests {
         event.set(field::IP_OVERRIDE, address.to_owned());
         guard_ip_address(&mut event, policy);
         event.text(field::IP_OVERRIDE).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_custom_parameter_is_no_way_around_the_policy() {
+        let mut event = Event::new();
+        event.set("x_ip_override", "203.0.113.77");
+        guard_ip_address(&mut event, IpAddressPolicy::Truncate);
+        assert_eq!(event.text("x_ip_override"), Some("203.0.113.0"));
     }
 
     #[test]
