@@ -68,8 +68,8 @@ impl Scope {
             let (ready, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|(_, _, reads)| is_ready(reads));
             if ready.is_empty() {
                 for (index, variable, reads) in rest {
-                    let reads: Vec<&str> = reads.iter().map(String::as_str).collect();
-                    let message = format!("is computed from itself, by way of {}", reads.join(", "));
+                    let reads: Vec<String> = reads.iter().map(|name| format!("vars.{name}")).collect();
+                    let message = format!("is computed from itself: it reads {}", reads.join(", "));
                     scope.refuse(index, &variable.name, message, &mut mistakes);
                 }
                 break;
@@ -192,8 +192,8 @@ mod tests {
     fn a_circle_is_named_and_what_reads_a_flawed_variable_is_not() {
         let (scope, mistakes) = scope(&[("a", "vars.b"), ("b", "vars.a"), ("c", "event."), ("d", "vars.c")]);
         assert_eq!(mistakes.len(), 3, "{mistakes:?}");
-        assert_eq!(mistakes[0], "0: is computed from itself, by way of b");
-        assert_eq!(mistakes[1], "1: is computed from itself, by way of a");
+        assert_eq!(mistakes[0], "0: is computed from itself: it reads vars.b");
+        assert_eq!(mistakes[1], "1: is computed from itself: it reads vars.a");
         assert!(mistakes[2].starts_with("2: "));
         assert!(scope.compile("vars.c").is_ok());
         assert!(scope.compile("vars.nowhere").is_err());

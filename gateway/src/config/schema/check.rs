@@ -96,6 +96,7 @@ impl Schema {
             (Kind::Any, _)
             | (Kind::Object, Value::Map(_))
             | (Kind::Array, Value::List(_))
+            | (Kind::TextOrObject, Value::Text(_) | Value::Map(_))
             | (Kind::String | Kind::IntOrString, Value::Text(_))
             | (Kind::Integer | Kind::Number | Kind::IntOrString, Value::Int(..))
             | (Kind::Number, Value::Double(..))
@@ -116,7 +117,9 @@ impl Schema {
             Kind::Number => "a number",
             Kind::Boolean => "true or false",
             Kind::IntOrString => "a whole number or text",
+            Kind::TextOrObject => "text or an object",
         };
+        let wanted = self.meaning.unwrap_or(wanted);
         let found = match &node.value {
             Value::Null => "nothing".to_owned(),
             Value::Bool(_, spelled) => format!("the boolean {spelled}"),
@@ -128,9 +131,9 @@ impl Schema {
         let mut message = format!("must be {wanted}, not {found}");
         match (self.kind, &node.value) {
             (
-                Kind::String | Kind::IntOrString,
+                Kind::String | Kind::IntOrString | Kind::TextOrObject,
                 Value::Bool(_, spelled) | Value::Int(_, spelled) | Value::Double(_, spelled),
-            ) => {
+            ) if self.meaning.is_none() => {
                 let _infallible = write!(message, ": write \"{spelled}\"");
             }
             (Kind::Array, Value::Text(_) | Value::Int(..) | Value::Map(_)) => message.push_str(": write [ ] around it"),
@@ -143,7 +146,7 @@ impl Schema {
         for field in fields {
             let here = Path::Field(path, &field.name);
             let Some(schema) = self.properties.get(&field.name).or(self.values.as_deref()) else {
-                if !self.open && self.kind != Kind::Any {
+                if self.kind == Kind::TextOrObject || !self.open && self.kind != Kind::Any {
                     let known = self.properties.keys().map(String::as_str);
                     report.error(field.at, &here, unknown_field(&field.name, known));
                 }
@@ -231,7 +234,15 @@ impl Schema {
         if let Some(pattern) = &self.pattern
             && !pattern.is_match(text)
         {
-            report.error(at, path, format!("\"{}\" does not match {pattern}", shorten(text)));
+            let shown = shorten(text);
+            report.error(
+                at,
+                path,
+                match self.meaning {
+                    Some(meaning) => format!("\"{shown}\" is not {meaning}"),
+                    None => format!("\"{shown}\" does not match {pattern}"),
+                },
+            );
         }
         if self.format == Some(Format::DateTime) && text.parse::<jiff::Timestamp>().is_err() {
             report.error(at, path, format!("\"{}\" is no RFC 3339 time", shorten(text)));

@@ -50,6 +50,7 @@ fn compile(schema: &Json, path: &str) -> Result<Schema, SchemaError> {
         items: one("items")?,
         allowed: schema.get("enum").and_then(Json::as_array).cloned().unwrap_or_default(),
         pattern: pattern(schema, path)?,
+        meaning: schema.get("pattern").and_then(Json::as_str).and_then(meaning),
         format: match schema.get("format").and_then(Json::as_str) {
             Some("int32") => Some(Format::Int32),
             Some("date-time") => Some(Format::DateTime),
@@ -134,6 +135,7 @@ fn kind(schema: &Json) -> Kind {
         Some("integer") => Kind::Integer,
         Some("number") => Kind::Number,
         Some("boolean") => Kind::Boolean,
+        _ if schema.get("maxLength").is_some() && schema.get("properties").is_some() => Kind::TextOrObject,
         _ => Kind::Any,
     }
 }
@@ -155,6 +157,15 @@ fn pattern(schema: &Json, path: &str) -> Result<Option<Regex>, SchemaError> {
         path: path.to_owned(),
         source: Box::new(source),
     })
+}
+
+/// The patterns of the two kinds that say less than their meaning.
+fn meaning(pattern: &str) -> Option<&'static str> {
+    match pattern {
+        "^([0-9]{1,5}(h|m|s|ms)){1,4}$" => Some("a duration such as 500ms, 10s, 5m or 1h30m"),
+        "^[0-9]{1,18}([.][0-9]{1,9})?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$" => Some("a size such as 128Ki, 512Mi or 2Gi"),
+        _ => None,
+    }
 }
 
 fn bounds(schema: &Json) -> Bounds {

@@ -32,6 +32,8 @@ pub struct Schema {
     items: Option<Box<Schema>>,
     allowed: Vec<Json>,
     pattern: Option<Regex>,
+    /// What the pattern means, where that is shorter to say than to read.
+    meaning: Option<&'static str>,
     format: Option<Format>,
     bounds: Bounds,
     /// Fields that tell list elements apart (`x-kubernetes-list-map-keys`); of a set the element itself, when empty.
@@ -56,6 +58,9 @@ enum Kind {
     Number,
     Boolean,
     IntOrString,
+    /// What no structural schema can say: text, or an object of these properties (a header's value). It is written as
+    /// bounds of both without a type.
+    TextOrObject,
 }
 
 /// `format`, where the API server enforces it.
