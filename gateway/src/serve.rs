@@ -253,10 +253,10 @@ impl Gateway {
         if config.container().spec.effective_buffer() != self.buffer {
             tracing::warn!("spec.buffer has changed: the change is taken up at the next start");
         }
-        if plan.version == self.plan.load().version {
-            return;
+        // A rotated Secret changes the plan and not its version; delivery leaves a lane alone whose form is the same.
+        if plan.version != self.plan.load().version {
+            tracing::info!(configuration = plan.version, "configuration applied");
         }
-        tracing::info!(configuration = plan.version, "configuration applied");
         self.metrics.plan_applied(&plan);
         self.board
             .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));

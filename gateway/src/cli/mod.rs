@@ -5,7 +5,7 @@ mod dead_letters;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 
 use crate::serve;
 
@@ -65,8 +65,11 @@ struct CheckArguments {
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     /// A Secret, ConfigMap or container that is nowhere in the given files is an error, not a warning.
-    #[arg(long, env = "TAGFLEET_STRICT")]
+    #[arg(long, env = "TAGFLEET_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
+    /// Where which data goes. Not in force in this version yet.
+    #[arg(long, env = "TAGFLEET_DATA_FLOW", value_parser = BoolishValueParser::new(), hide = true)]
+    data_flow: bool,
 }
 
 /// Runs the command that the process was started with.

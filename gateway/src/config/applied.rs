@@ -3,23 +3,31 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
     time::Instant,
 };
 
-use tagfleet_crds::{DestinationSpec, TaggingContainerSpec, tagging_container::Variable};
+use serde::de::DeserializeOwned;
+use tagfleet_crds::{
+    Destination, TaggingContainer, TaggingContainerSpec,
+    lookup_table::Table,
+    tagging_container::{LookupTable, Variable},
+    validate::{self, NamespacedName, Objects, Scope, Setting},
+};
 
 use super::{
     accept,
     container::{self, ContainerForm},
     destination::{self, DestinationForm, Surroundings},
     files::Snapshot,
-    finding::{self, Finding, ObjectRef},
-    objects::{self, Body, CONTAINER, DESTINATION, Object},
-    scope::Scope,
+    finding::{Finding, ObjectRef, Severity},
+    objects::{Body, CONTAINER, DESTINATION, Object},
+    readable::Readable,
+    reading::Read,
     secrets::Data,
     tree::Node,
-    world::{Mode, World},
+    world::World,
 };
 
 /// All that is in force.
@@ -29,6 +37,8 @@ pub struct Applied {
     objects: BTreeMap<ObjectRef, Object>,
     /// The Secrets of the folder.
     folder: BTreeMap<String, Data>,
+    /// The last good texts of lookup tables, by ConfigMap and key.
+    table_texts: BTreeMap<(NamespacedName, String), String>,
     /// The containers.
     pub(super) containers: BTreeMap<ObjectRef, ContainerForm>,
     /// The destinations, by container and themselves.
@@ -43,25 +53,67 @@ pub struct Findings {
     /// The objects that stay at their last good form, or out; what is refused without being an object (a file that
     /// cannot be read) only where none of its objects is known.
     pub refused: BTreeSet<String>,
+    /// All objects that are there.
+    pub known: BTreeSet<String>,
 }
 
-/// What expressions of a container's destinations may read, whether or not the container is in force.
+/// One of Tagfleet's own objects: as it is written now, if that has the right types, and as it was when it was good.
+struct Candidate<T> {
+    present: Option<(Object, T)>,
+    last_good: Option<(Object, T)>,
+    /// The object as it is written now, if its types are wrong.
+    refused: Option<Object>,
+}
+
+impl<T> Candidate<T> {
+    fn best(&self) -> Option<&(Object, T)> {
+        self.present.as_ref().or(self.last_good.as_ref())
+    }
+}
+
+type Candidates<T> = BTreeMap<ObjectRef, Candidate<T>>;
+
+/// A container's form, and what its destinations are checked against, whether or not it has one.
 struct Checked {
-    scope: Scope,
+    readable: Readable,
     form: Option<ContainerForm>,
+}
+
+/// What everything is compiled with.
+struct Round<'r> {
+    objects: Objects<'r>,
+    world: &'r World,
+    now: Instant,
 }
 
 impl Applied {
     /// Takes in what the files hold now.
-    pub fn update(&mut self, snapshot: &Snapshot, mode: Mode, now: Instant) -> Findings {
-        let mut read = Read::new(snapshot, self);
+    pub fn update(&mut self, snapshot: &Snapshot, setting: Setting, now: Instant) -> Findings {
+        let mut read = Read::new(snapshot, &self.objects);
         if !snapshot.secrets_unreadable {
             self.folder.clone_from(&snapshot.secrets);
         }
-        let data = self.data(&mut read, mode);
-        let world = World::new(data, self.folder.clone());
-        let checked = self.update_containers(&mut read, &world, mode);
-        self.update_destinations(&mut read, &world, &checked, mode, now);
+        let world = World::new(self.data(&mut read, setting), self.folder.clone());
+        let containers = self.candidates(&mut read, CONTAINER, TaggingContainer::new);
+        let destinations = self.candidates(&mut read, DESTINATION, Destination::new);
+        let namespaces = containers
+            .keys()
+            .chain(destinations.keys())
+            .map(|reference| &*reference.namespace)
+            .collect();
+        let round = Round {
+            objects: Objects {
+                containers: manifests(&containers),
+                destinations: manifests(&destinations),
+                secrets: world.secret_keys(&namespaces),
+                config_maps: self.config_maps(&containers, &world, &mut read.findings),
+                setting,
+            },
+            world: &world,
+            now,
+        };
+        let checked = self.update_containers(&containers, &round, &mut read.findings);
+        self.update_destinations(&destinations, &checked, &round, &mut read.findings);
         self.objects.retain(|reference, _| read.is_there(reference));
         read.into_findings()
     }
@@ -73,66 +125,125 @@ impl Applied {
     }
 
     /// The Secrets and ConfigMaps in force.
-    fn data(&mut self, read: &mut Read, mode: Mode) -> BTreeMap<ObjectRef, Object> {
-        for object in read
-            .present
-            .values()
-            .filter(|object| matches!(object.body, Body::Data(_)))
-        {
+    fn data(&mut self, read: &mut Read, setting: Setting) -> BTreeMap<ObjectRef, Object> {
+        let is_data = |object: &&Object| matches!(object.body, Body::Data(_));
+        for object in read.present.values().filter(is_data) {
             read.findings.extend(object.findings.iter().cloned());
             // A check goes on with what it could read of a flawed one, so as not to call the rest missing.
-            let is_usable = !object.is_refused() || mode == Mode::Check;
-            if is_usable {
+            if !object.is_refused() || setting == Setting::Check {
                 self.objects.insert(object.reference.clone(), object.clone());
             }
         }
-        let is_data = |object: &Object| matches!(object.body, Body::Data(_));
         let there = self
             .objects
-            .iter()
-            .filter(|(reference, object)| is_data(object) && read.is_there(reference));
-        there
-            .map(|(reference, object)| (reference.clone(), object.clone()))
-            .collect()
+            .values()
+            .filter(is_data)
+            .filter(|object| read.is_there(&object.reference));
+        there.map(|object| (object.reference.clone(), object.clone())).collect()
     }
 
-    fn update_containers(&mut self, read: &mut Read, world: &World, mode: Mode) -> BTreeMap<ObjectRef, Checked> {
-        let mut checked = BTreeMap::new();
-        for reference in read.references(CONTAINER) {
-            let previous = self.containers.get(&reference);
-            let mut scope = None;
-            let mut form = None;
+    /// The objects of a kind with their types.
+    fn candidates<S, T>(&self, read: &mut Read, kind: &str, make: impl Fn(&str, S) -> T) -> Candidates<T>
+    where
+        S: DeserializeOwned,
+        T: Namespaced,
+    {
+        let mut candidates = BTreeMap::new();
+        for reference in read.references(kind) {
+            let typed = |object: &Object| {
+                let typed = accept::typed::<S>(object);
+                let manifest = typed.spec.map(|spec| {
+                    let mut manifest = make(&reference.name, spec);
+                    manifest.set_namespace(&reference.namespace);
+                    (object.clone(), manifest)
+                });
+                (manifest, typed.findings)
+            };
+            let mut candidate = Candidate {
+                present: None,
+                last_good: self.objects.get(&reference).and_then(|object| typed(object).0),
+                refused: None,
+            };
             if let Some(object) = read.present.get(&reference) {
-                let typed = accept::typed::<TaggingContainerSpec>(object);
-                let mut findings = typed.findings;
-                if let Some(spec) = typed.spec {
-                    let compiled = container::compile(object, spec, world, mode, previous);
-                    findings.extend(compiled.findings);
-                    scope = Some(compiled.scope);
-                    form = compiled.form;
-                } else {
-                    scope = Some(outline(object));
-                }
-                if form.is_some() {
-                    self.objects.insert(reference.clone(), object.clone());
-                }
+                let (present, findings) = typed(object);
+                candidate.refused = present.is_none().then(|| object.clone());
+                candidate.present = present;
                 read.findings.extend(findings);
             }
-            if form.is_none()
-                && let Some(last_good) = self.objects.get(&reference)
-            {
-                // The last good form as it is written, with the tables and Secrets of now; else as it was compiled.
-                let spec = accept::typed::<TaggingContainerSpec>(last_good).spec;
-                let compiled = spec.map(|spec| container::compile(last_good, spec, world, mode, previous));
-                form = compiled
-                    .and_then(|compiled| compiled.form)
-                    .or_else(|| previous.cloned());
+            candidates.insert(reference, candidate);
+        }
+        candidates
+    }
+
+    /// The texts of ConfigMaps; that of a lookup table which does not parse is the one of before.
+    fn config_maps(
+        &mut self,
+        containers: &Candidates<TaggingContainer>,
+        world: &World,
+        findings: &mut Vec<Finding>,
+    ) -> BTreeMap<NamespacedName, BTreeMap<String, String>> {
+        let mut config_maps = world.config_maps();
+        let before = mem::take(&mut self.table_texts);
+        for (object, container) in containers.values().filter_map(Candidate::best) {
+            for table in &container.spec.lookup_tables {
+                let LookupTable {
+                    key, config_map_ref, ..
+                } = table;
+                let map = NamespacedName::new(&object.reference.namespace, &config_map_ref.name);
+                let place = (map.clone(), config_map_ref.key.clone());
+                let texts = config_maps.get_mut(&map);
+                let Some(text) = texts.and_then(|texts| texts.get_mut(&config_map_ref.key)) else {
+                    continue;
+                };
+                if let Err(error) = Table::parse(text, key)
+                    && let Some(good) = before.get(&place).filter(|good| Table::parse(good, key).is_ok())
+                {
+                    let message = format!("lookup table {}: {error}", table.name);
+                    findings.push(container::in_config_map(object, table, world, message, Severity::Error));
+                    text.clone_from(good);
+                }
+                self.table_texts.insert(place, text.clone());
             }
-            let scope = form.as_ref().map(|form| form.scope.clone()).or(scope);
+        }
+        config_maps
+    }
+
+    fn update_containers(
+        &mut self,
+        candidates: &Candidates<TaggingContainer>,
+        round: &Round<'_>,
+        findings: &mut Vec<Finding>,
+    ) -> BTreeMap<ObjectRef, Checked> {
+        let mut checked = BTreeMap::new();
+        for (reference, candidate) in candidates {
+            let previous = self.containers.get(reference);
+            let compile = |(object, container): &(Object, TaggingContainer)| {
+                container::compile(object, container, &round.objects, round.world, previous)
+            };
+            let mut form = None;
+            let mut readable = candidate.refused.as_ref().map(|object| outline(object, &round.objects));
+            if let Some(present) = &candidate.present {
+                let compiled = compile(present);
+                findings.extend(compiled.findings);
+                readable = Some(compiled.readable);
+                form = compiled.form;
+                if form.is_some() {
+                    self.objects.insert(reference.clone(), present.0.clone());
+                }
+            }
+            if form.is_none() {
+                // The last good form as it is written, with the tables and Secrets of now; else as it was compiled.
+                let renewed = candidate
+                    .last_good
+                    .as_ref()
+                    .and_then(|last_good| compile(last_good).form);
+                form = renewed.or_else(|| previous.cloned());
+            }
+            let readable = form.as_ref().map(|form| form.readable.clone()).or(readable);
             checked.insert(
-                reference,
+                reference.clone(),
                 Checked {
-                    scope: scope.unwrap_or_default(),
+                    readable: readable.unwrap_or_default(),
                     form,
                 },
             );
@@ -146,121 +257,113 @@ impl Applied {
 
     fn update_destinations(
         &mut self,
-        read: &mut Read,
-        world: &World,
+        candidates: &Candidates<Destination>,
         containers: &BTreeMap<ObjectRef, Checked>,
-        mode: Mode,
-        now: Instant,
+        round: &Round<'_>,
+        findings: &mut Vec<Finding>,
     ) {
+        let scopes: BTreeMap<NamespacedName, Scope> = containers
+            .iter()
+            .map(|(reference, checked)| {
+                let name = NamespacedName::new(&reference.namespace, &reference.name);
+                (name, checked.readable.scope.clone())
+            })
+            .collect();
         let mut forms = BTreeMap::new();
-        for reference in read.references(DESTINATION) {
-            let candidate = read.present.get(&reference).cloned();
-            let typed = candidate.as_ref().map(accept::typed::<DestinationSpec>);
-            let (spec, mut findings) = typed.map_or((None, Vec::new()), |typed| (typed.spec, typed.findings));
-            let mut is_good = spec.is_some();
-            let mut new_forms = Vec::new();
-            if let (Some(object), Some(spec)) = (&candidate, spec) {
-                let (named, mistakes) = containers_of(object, &spec, containers, mode);
-                is_good &= !mistakes.iter().any(Finding::is_error);
-                findings.extend(mistakes);
-                for (container, checked) in named {
-                    let key = (container.clone(), reference.clone());
-                    let surroundings = Surroundings {
-                        container: &container.name,
-                        scope: &checked.scope,
-                        world,
-                        mode,
-                        now,
-                    };
-                    let previous = self.destinations.get(&key);
-                    let (form, mistakes) = destination::compile(object, spec.clone(), surroundings, previous);
-                    is_good &= form.is_some();
-                    findings.extend(mistakes);
-                    new_forms.extend(form.map(|form| (key, form)));
+        for (reference, candidate) in candidates {
+            let previous = self
+                .destinations
+                .iter()
+                .filter(|((_, destination), _)| destination == reference);
+            let previous: BTreeMap<&ObjectRef, &DestinationForm> =
+                previous.map(|((container, _), form)| (container, form)).collect();
+            let compiled = candidate.present.as_ref().map(|present| {
+                let found = validate::validate_destination(&present.1, &round.objects, &scopes);
+                findings.extend(found.iter().map(|finding| present.0.located(finding)));
+                let told: BTreeSet<String> = found.iter().map(|finding| finding.path.to_string()).collect();
+                let (forms, mistakes) = compile_destination(present, containers, round, &previous);
+                findings.extend(mistakes.into_iter().filter(|mistake| !told.contains(&mistake.field)));
+                (forms, found.iter().any(validate::Finding::is_error))
+            });
+            let good = match (compiled, &candidate.present) {
+                (Some((Some(forms), false)), Some((object, _))) => {
+                    self.objects.insert(reference.clone(), object.clone());
+                    forms
                 }
-            }
-            read.findings.extend(findings);
-            if let (true, Some(object)) = (is_good, candidate) {
-                self.objects.insert(reference.clone(), object);
-                forms.extend(new_forms);
-            } else {
-                forms.extend(self.last_good(&reference, world, containers, mode, now));
-            }
+                _ => last_good(candidate, containers, round, &previous),
+            };
+            forms.extend(
+                good.into_iter()
+                    .map(|(container, form)| ((container, reference.clone()), form)),
+            );
         }
         self.destinations = forms;
     }
-
-    /// The forms of a destination whose present text is refused, or cannot be read.
-    fn last_good(
-        &self,
-        reference: &ObjectRef,
-        world: &World,
-        containers: &BTreeMap<ObjectRef, Checked>,
-        mode: Mode,
-        now: Instant,
-    ) -> Vec<((ObjectRef, ObjectRef), DestinationForm)> {
-        let Some(object) = self.objects.get(reference) else {
-            return Vec::new();
-        };
-        let spec = accept::typed::<DestinationSpec>(object).spec;
-        let previous = self
-            .destinations
-            .iter()
-            .filter(|((_, destination), _)| destination == reference);
-        let renewed = previous.map(|(key, previous)| {
-            let checked = containers.get(&key.0);
-            let form = spec.clone().zip(checked).and_then(|(spec, checked)| {
-                let surroundings = Surroundings {
-                    container: &key.0.name,
-                    scope: &checked.scope,
-                    world,
-                    mode,
-                    now,
-                };
-                destination::compile(object, spec, surroundings, Some(previous)).0
-            });
-            (key.clone(), form.unwrap_or_else(|| previous.clone()))
-        });
-        renewed.collect()
-    }
 }
 
-/// The containers that a destination refers to, and its references that lead nowhere.
-fn containers_of<'c>(
-    object: &Object,
-    spec: &DestinationSpec,
-    containers: &'c BTreeMap<ObjectRef, Checked>,
-    mode: Mode,
-) -> (Vec<(&'c ObjectRef, &'c Checked)>, Vec<Finding>) {
-    let (mut named, mut findings) = (Vec::new(), Vec::new());
-    for (index, wanted) in spec.container_refs.iter().enumerate() {
+/// The manifests of a kind, the broken ones in their last good form.
+fn manifests<T>(candidates: &Candidates<T>) -> Vec<&T> {
+    candidates
+        .values()
+        .filter_map(|candidate| Some(&candidate.best()?.1))
+        .collect()
+}
+
+/// Compiles a destination for each of its containers. The forms are none when one of them is.
+fn compile_destination(
+    (object, manifest): &(Object, Destination),
+    containers: &BTreeMap<ObjectRef, Checked>,
+    round: &Round<'_>,
+    previous: &BTreeMap<&ObjectRef, &DestinationForm>,
+) -> (Option<BTreeMap<ObjectRef, DestinationForm>>, Vec<Finding>) {
+    let mut forms = Some(BTreeMap::new());
+    let mut findings = Vec::new();
+    for wanted in &manifest.spec.container_refs {
         let reference = ObjectRef::new(CONTAINER, &object.reference.namespace, &wanted.name);
-        if let Some(found) = containers.get_key_value(&reference) {
-            named.push(found);
+        let Some(checked) = containers.get(&reference) else {
             continue;
-        }
-        let given: Vec<&str> = containers.keys().map(|reference| &*reference.name).collect();
-        let field = format!("spec.containerRefs[{index}].name");
-        let message = match given.as_slice() {
-            [] => format!("the TaggingContainer {} is nowhere in the given files", wanted.name),
-            given => format!(
-                "there is no TaggingContainer {}; given: {}",
-                wanted.name,
-                given.join(", ")
-            ),
         };
-        let mut finding = object.error(&field, message);
-        if given.is_empty() {
-            finding.severity = mode.absent();
-        }
-        findings.push(finding);
+        let surroundings = Surroundings {
+            container: &reference.name,
+            readable: &checked.readable,
+            world: round.world,
+            now: round.now,
+        };
+        let before = previous.get(&reference).copied();
+        let (form, mistakes) = destination::compile(object, manifest, surroundings, before);
+        findings.extend(mistakes);
+        forms = forms.zip(form).map(|(mut forms, form)| {
+            forms.insert(reference, form);
+            forms
+        });
     }
-    (named, findings)
+    (forms, findings)
 }
 
-/// The names of variables and tables of a container that is refused for something else, so that its destinations are
-/// not blamed for reading them.
-fn outline(object: &Object) -> Scope {
+/// The forms of a destination whose present text is refused, or cannot be read: as it was written, with the tables and
+/// Secrets of now; else as it was compiled.
+fn last_good(
+    candidate: &Candidate<Destination>,
+    containers: &BTreeMap<ObjectRef, Checked>,
+    round: &Round<'_>,
+    previous: &BTreeMap<&ObjectRef, &DestinationForm>,
+) -> BTreeMap<ObjectRef, DestinationForm> {
+    let compiled = candidate
+        .last_good
+        .as_ref()
+        .and_then(|last_good| compile_destination(last_good, containers, round, previous).0);
+    let as_it_was = || {
+        previous
+            .iter()
+            .map(|(container, form)| ((*container).clone(), (*form).clone()))
+            .collect()
+    };
+    compiled.unwrap_or_else(as_it_was)
+}
+
+/// What can be read of a container whose types are wrong: the names of its variables and tables, so that its destinations
+/// are not blamed for reading them.
+fn outline(object: &Object, objects: &Objects<'_>) -> Readable {
     let list = |name: &str| -> &[Node] {
         let spec = object.tree().and_then(|tree| tree.get("spec"));
         spec.and_then(|spec| spec.get(name)).map_or(&[], Node::elements)
@@ -272,87 +375,35 @@ fn outline(object: &Object) -> Scope {
             expression: text(node, "expression").unwrap_or_default(),
         })
     });
-    let tables = list("lookupTables")
-        .iter()
-        .filter_map(|node| Some((text(node, "name")?, None)));
-    Scope::new(tables.collect(), &variables.collect::<Vec<_>>()).0
+    let tables = list("lookupTables").iter().filter_map(|node| {
+        Some(LookupTable {
+            name: text(node, "name")?,
+            ..LookupTable::default()
+        })
+    });
+    let spec = TaggingContainerSpec {
+        variables: variables.collect(),
+        lookup_tables: tables.collect(),
+        ..TaggingContainerSpec::default()
+    };
+    let mut container = TaggingContainer::new(&object.reference.name, spec);
+    container.set_namespace(&object.reference.namespace);
+    Readable::new(validate::validate_container(&container, objects).0, None)
 }
 
-/// What the files hold, next to what was in force before.
-struct Read {
-    /// The objects of now.
-    present: BTreeMap<ObjectRef, Object>,
-    /// Objects of before whose file cannot be read: taken to be there still.
-    retained: BTreeSet<ObjectRef>,
-    findings: Vec<Finding>,
-    /// Findings of whole files, by the objects that are retained for them.
-    refused_with_file: BTreeSet<String>,
+/// An object whose namespace can be set.
+trait Namespaced {
+    fn set_namespace(&mut self, namespace: &str);
 }
 
-impl Read {
-    fn new(snapshot: &Snapshot, applied: &Applied) -> Self {
-        let mut findings = snapshot.unreadable.clone();
-        let mut all = Vec::new();
-        let mut broken: BTreeSet<Arc<str>> = BTreeSet::new();
-        for (name, bytes) in &snapshot.files {
-            let file = objects::read(name, bytes);
-            findings.extend(file.findings.iter().cloned());
-            // A mistake outside of objects may be what is left of one: `kind` misspelt, a name gone.
-            if !file.whole || !file.findings.is_empty() {
-                broken.insert(Arc::clone(name));
-            }
-            all.extend(file.objects);
-        }
-        let (unique, duplicates) = objects::without_duplicates(all);
-        findings.extend(duplicates);
-        let present: BTreeMap<_, _> = unique
-            .into_iter()
-            .map(|object| (object.reference.clone(), object))
-            .collect();
-        let lost = |object: &Object| broken.contains(&object.file) || snapshot.is_unreadable(&object.file);
-        let retained: BTreeSet<ObjectRef> = applied
-            .objects
-            .iter()
-            .filter(|(reference, object)| !present.contains_key(reference) && lost(object))
-            .map(|(reference, _)| reference.clone())
-            .collect();
-        let known_files: BTreeSet<&str> = retained
-            .iter()
-            .filter_map(|reference| Some(&*applied.objects.get(reference)?.file))
-            .collect();
-        let nameless = findings.iter().filter(|finding| finding.object.is_none());
-        let unknown = nameless.filter(|finding| !known_files.iter().any(|file| file.starts_with(&*finding.file)));
-        let refused_with_file = unknown
-            .map(|finding| finding.file.to_string())
-            .chain(retained.iter().map(ObjectRef::to_string))
-            .collect();
-        Self {
-            present,
-            retained,
-            findings,
-            refused_with_file,
-        }
+impl Namespaced for TaggingContainer {
+    fn set_namespace(&mut self, namespace: &str) {
+        self.metadata.namespace = Some(namespace.to_owned());
     }
+}
 
-    fn is_there(&self, reference: &ObjectRef) -> bool {
-        self.present.contains_key(reference) || self.retained.contains(reference)
-    }
-
-    /// The objects of a kind that are there, by their names.
-    fn references(&self, kind: &str) -> Vec<ObjectRef> {
-        let all: BTreeSet<&ObjectRef> = self.present.keys().chain(&self.retained).collect();
-        all.into_iter()
-            .filter(|reference| &*reference.kind == kind)
-            .cloned()
-            .collect()
-    }
-
-    fn into_findings(self) -> Findings {
-        let mut refused = self.refused_with_file;
-        let errors = self.findings.iter().filter(|finding| finding.is_error());
-        refused.extend(errors.filter_map(|finding| Some(finding.object.as_ref()?.to_string())));
-        let mut all = self.findings;
-        finding::sort(&mut all);
-        Findings { all, refused }
+impl Namespaced for Destination {
+    fn set_namespace(&mut self, namespace: &str) {
+        self.metadata.namespace = Some(namespace.to_owned());
     }
 }

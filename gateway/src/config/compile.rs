@@ -6,10 +6,9 @@ use std::{
 };
 
 use super::{
-    container::{ContainerForm, as_lookup_tables},
+    container::ContainerForm,
     destination::DestinationForm,
-    scope::NamedExpression,
-    tables::Table,
+    readable::{self, NamedExpression, Tables},
 };
 use crate::{
     hashing::sha256_hex,
@@ -76,7 +75,7 @@ fn variables(container: &ContainerForm, destinations: &[&DestinationForm]) -> Ve
         .collect();
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let of_destinations = destinations.iter().flat_map(|form| &form.variables);
-    let all = container.scope.variables.iter().chain(of_destinations);
+    let all = container.readable.variables.iter().chain(of_destinations);
     all.filter(|variable| names.insert(&variable.name))
         .map(|NamedExpression { name, expression }| Variable {
             name: Arc::clone(name),
@@ -88,28 +87,23 @@ fn variables(container: &ContainerForm, destinations: &[&DestinationForm]) -> Ve
 
 /// The container's tables, and those that it no longer has and that a destination at its last good form still reads.
 fn lookup_tables(container: &ContainerForm, destinations: &[&DestinationForm]) -> Arc<LookupTables> {
-    let own = &container.scope.tables;
+    let own = &container.readable.tables;
     let of_destinations = destinations.iter().flat_map(|form| &form.tables);
-    let gone: BTreeMap<&String, &Option<Arc<Table>>> =
-        of_destinations.filter(|(name, _)| !own.contains_key(*name)).collect();
+    let gone: Tables = of_destinations
+        .filter(|(name, _)| !own.contains_key(*name))
+        .map(|(name, table)| (name.clone(), Arc::clone(table)))
+        .collect();
     if gone.is_empty() {
-        return Arc::clone(&container.lookup_tables);
+        return Arc::clone(&container.readable.lookup_tables);
     }
-    let all = own.iter().chain(gone);
-    Arc::new(as_lookup_tables(
-        &all.map(|(name, table)| (name.clone(), table.clone())).collect(),
-    ))
+    let all = own.iter().map(|(name, table)| (name.clone(), Arc::clone(table)));
+    Arc::new(readable::lookup_tables(&all.chain(gone).collect()))
 }
 
 /// The hash of everything that was applied but the Secrets, in any order of files the same.
 fn version(container: &ContainerForm, destinations: &[&DestinationForm]) -> String {
-    let digest = |table: &Option<Arc<Table>>| table.as_ref().map(|table| table.digest.clone());
-    let tables: BTreeMap<_, _> = container
-        .scope
-        .tables
-        .iter()
-        .map(|(name, table)| (name, digest(table)))
-        .collect();
+    let tables = &container.readable.tables;
+    let tables: BTreeMap<_, _> = tables.iter().map(|(name, table)| (name, &table.digest)).collect();
     let specs: BTreeMap<_, _> = destinations.iter().map(|form| (&*form.name, &form.spec)).collect();
     let applied = serde_json::to_vec(&(&container.spec, tables, specs)).unwrap_or_default();
     let mut version = sha256_hex(&applied);

@@ -7,16 +7,14 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use tagfleet_crds::{DestinationSpec, SecretKeyRef, SecretSource};
+use tagfleet_crds::{Destination as Manifest, DestinationSpec, SecretKeyRef, SecretSource};
 use tagfleet_expressions::Expression;
 
 use super::{
-    container::as_lookup_tables,
     finding::Finding,
     objects::Object,
-    scope::{NamedExpression, Scope},
-    tables::Table,
-    world::{Missing, Mode, World},
+    readable::{NamedExpression, Readable, Tables},
+    world::World,
 };
 use crate::{
     delivery::tokens::TokenSource,
@@ -51,7 +49,7 @@ pub struct DestinationForm {
     /// The variables that it reads when it sends, so that the log must keep their values.
     pub stored: BTreeSet<String>,
     /// The tables that any of these read.
-    pub tables: BTreeMap<String, Option<Arc<Table>>>,
+    pub tables: Tables,
     /// Changes when anything above changes, secrets included.
     pub fingerprint: String,
     secrets: BTreeMap<SecretKeyRef, RotatingSecret>,
@@ -76,39 +74,36 @@ impl DestinationForm {
 pub struct Surroundings<'s> {
     /// The container's name.
     pub container: &'s str,
-    /// What expressions may read.
-    pub scope: &'s Scope,
+    /// What expressions read.
+    pub readable: &'s Readable,
     /// Secrets.
     pub world: &'s World,
-    /// What to make of a Secret that is nowhere.
-    pub mode: Mode,
     /// The time, for secrets that rotate.
     pub now: Instant,
 }
 
-/// Compiles a destination for one container. The form is none when a mistake refuses it, or when something that it
-/// refers to is elsewhere.
+/// Compiles a destination, which validation has let pass, for one container. The findings are what only the vendor itself
+/// can tell; the form is none when one of them refuses it, or when something that it refers to is elsewhere.
 #[must_use]
 pub fn compile(
     object: &Object,
-    spec: DestinationSpec,
+    manifest: &Manifest,
     surroundings: Surroundings<'_>,
     previous: Option<&DestinationForm>,
 ) -> (Option<DestinationForm>, Vec<Finding>) {
+    let spec = &manifest.spec;
+    let block = spec.vendor().map(|vendor| format!("spec.{}", vendor.name()));
     let mut resolver = Resolver {
         object,
-        block: spec
-            .vendor()
-            .map_or_else(|| "spec".to_owned(), |vendor| format!("spec.{}", vendor.name())),
+        block: block.unwrap_or_else(|| "spec".to_owned()),
         surroundings,
         previous,
-        tables: OnceLock::new(),
         sending: Vec::new(),
         secrets: BTreeMap::new(),
         findings: Vec::new(),
     };
-    let when = resolver.when(&spec);
-    let built = destinations::build(&spec, &mut resolver);
+    let when = resolver.when(spec);
+    let built = destinations::build(spec, &mut resolver);
     let Resolver {
         sending,
         secrets,
@@ -116,32 +111,17 @@ pub fn compile(
         ..
     } = resolver;
     let refused = findings.iter().any(Finding::is_error);
-    let (Some(built), Some(when), false) = (built, when, refused) else {
+    let (Some(built), Ok(when), false) = (built, when, refused) else {
         return (None, findings);
     };
-    let scope = surroundings.scope;
-    let variables = scope.variables_of(when.iter().chain(&sending));
-    let all = || {
-        variables
-            .iter()
-            .map(|variable| &variable.expression)
-            .chain(&when)
-            .chain(&sending)
-    };
-    let read: BTreeSet<&str> = all().flat_map(Expression::tables_read).collect();
-    let tables: BTreeMap<_, _> = scope
-        .tables
-        .iter()
-        .filter(|(name, _)| read.contains(name.as_str()))
-        .collect();
+    let readable = surroundings.readable;
+    let variables = readable.variables_of(when.iter().chain(&sending));
+    let of_variables = variables.iter().map(|variable| &variable.expression);
+    let tables = readable.tables_of(of_variables.chain(&when).chain(&sending));
     let form = DestinationForm {
         name: Arc::clone(&object.reference.name),
-        fingerprint: fingerprint(&spec, &secrets, &variables, &tables),
-        tables: tables
-            .into_iter()
-            .map(|(name, table)| (name.clone(), table.clone()))
-            .collect(),
-        delivery: delivery(&spec),
+        fingerprint: fingerprint(spec, &secrets, &variables, &tables),
+        delivery: delivery(spec),
         when,
         vendor: built.vendor,
         tokens: built.tokens,
@@ -151,8 +131,9 @@ pub fn compile(
             .map(str::to_owned)
             .collect(),
         variables,
+        tables,
         secrets,
-        spec,
+        spec: spec.clone(),
     };
     // An unchanged destination keeps its vendor, and with it its access tokens.
     match previous {
@@ -181,7 +162,7 @@ fn fingerprint(
     spec: &DestinationSpec,
     secrets: &BTreeMap<SecretKeyRef, RotatingSecret>,
     variables: &[NamedExpression],
-    tables: &BTreeMap<&String, &Option<Arc<Table>>>,
+    tables: &Tables,
 ) -> String {
     static KEY: OnceLock<[u8; 32]> = OnceLock::new();
     let mut hash = Sha256::new();
@@ -204,10 +185,13 @@ fn fingerprint(
     }
     for (name, table) in tables {
         part(name.as_bytes());
-        part(table.as_ref().map_or("", |table| &table.digest).as_bytes());
+        part(table.digest.as_bytes());
     }
     hex::encode(hash.finalize())
 }
+
+/// A condition that is there and does not compile.
+struct Refused;
 
 /// Gives the vendor what its block refers to, and takes note of what is wrong.
 struct Resolver<'r> {
@@ -216,8 +200,6 @@ struct Resolver<'r> {
     block: String,
     surroundings: Surroundings<'r>,
     previous: Option<&'r DestinationForm>,
-    /// The tables that the vendor's expressions read.
-    tables: OnceLock<Arc<crate::pipeline::lookup::LookupTables>>,
     /// The expressions that are run when events are sent.
     sending: Vec<Expression>,
     secrets: BTreeMap<SecretKeyRef, RotatingSecret>,
@@ -232,31 +214,20 @@ impl Resolver<'_> {
         }
     }
 
-    /// The condition of the trigger. The outer `None` when it is refused.
-    fn when(&mut self, spec: &DestinationSpec) -> Option<Option<Expression>> {
+    /// The condition of the trigger.
+    fn when(&mut self, spec: &DestinationSpec) -> Result<Option<Expression>, Refused> {
         let Some(source) = spec.trigger.as_ref().and_then(|trigger| trigger.when.as_deref()) else {
-            return Some(None);
+            return Ok(None);
         };
-        let message = match self.surroundings.scope.compile(source) {
-            Ok(expression) if expression.may_be_bool() => return Some(Some(expression)),
-            Ok(expression) => format!("must be true or false, and is {}", expression.result_type()),
-            Err(error) => error.to_string(),
-        };
-        self.findings.push(self.object.error("spec.trigger.when", message));
-        None
+        self.expression_at("spec.trigger.when", source).map(Some).ok_or(Refused)
     }
 
-    fn compile(&mut self, field: &str, source: &str) -> Option<Field> {
-        match self.surroundings.scope.compile(source) {
-            Ok(expression) => {
-                self.sending.push(expression.clone());
-                Some(Field {
-                    path: field.to_owned(),
-                    expression,
-                })
-            }
+    fn expression_at(&mut self, path: &str, source: &str) -> Option<Expression> {
+        let environment = self.surroundings.readable.scope.event_environment();
+        match Expression::compile(source, &environment) {
+            Ok(expression) => Some(expression),
             Err(error) => {
-                self.mistake(field, error.to_string());
+                self.findings.push(self.object.error(path, error.to_string()));
                 None
             }
         }
@@ -279,32 +250,17 @@ impl Resolve for Resolver<'_> {
         self.surroundings.container
     }
 
-    fn secret(&mut self, field: &str, source: &SecretSource) -> Option<Secret> {
+    /// Validation has told what is missing.
+    fn secret(&mut self, _field: &str, source: &SecretSource) -> Option<Secret> {
         let reference = &source.secret_key_ref;
-        match self
-            .surroundings
-            .world
-            .secret(&self.object.reference.namespace, reference)
-        {
-            Ok(current) => {
-                let previous = self.replaced(reference, &current);
-                let rotating = RotatingSecret {
-                    current: current.clone(),
-                    previous,
-                };
-                self.secrets.insert(reference.clone(), rotating);
-                Some(current)
-            }
-            Err(Missing { absent, message }) => {
-                let field = format!("{}.secretKeyRef", self.path(field));
-                let mut finding = self.object.error(&field, message);
-                if absent {
-                    finding.severity = self.surroundings.mode.absent();
-                }
-                self.findings.push(finding);
-                None
-            }
-        }
+        let namespace = &self.object.reference.namespace;
+        let current = self.surroundings.world.secret(namespace, reference)?;
+        let rotating = RotatingSecret {
+            previous: self.replaced(reference, &current),
+            current: current.clone(),
+        };
+        self.secrets.insert(reference.clone(), rotating);
+        Some(current)
     }
 
     fn previous_secret(&mut self, source: &SecretSource) -> Option<Secret> {
@@ -313,7 +269,12 @@ impl Resolve for Resolver<'_> {
     }
 
     fn expression(&mut self, field: &str, source: &str) -> Option<Field> {
-        self.compile(field, source)
+        let expression = self.expression_at(&self.path(field), source)?;
+        self.sending.push(expression.clone());
+        Some(Field {
+            path: field.to_owned(),
+            expression,
+        })
     }
 
     fn mapping(
@@ -321,16 +282,14 @@ impl Resolve for Resolver<'_> {
         event_names: &BTreeMap<String, String>,
         parameters: &BTreeMap<String, String>,
     ) -> Option<Mapping> {
-        let compiled: Vec<_> = parameters
-            .iter()
-            .map(|(name, source)| Some((name.clone(), self.compile(&format!("parameters.{name}"), source)?)))
-            .collect();
-        let scope = self.surroundings.scope;
-        let tables = self.tables.get_or_init(|| Arc::new(as_lookup_tables(&scope.tables)));
+        let mut compiled = Vec::with_capacity(parameters.len());
+        for (name, source) in parameters {
+            compiled.push((name.clone(), self.expression(&format!("parameters.{name}"), source)?));
+        }
         Some(Mapping {
             event_names: event_names.clone(),
-            parameters: compiled.into_iter().collect::<Option<_>>()?,
-            tables: Arc::clone(tables),
+            parameters: compiled,
+            tables: Arc::clone(&self.surroundings.readable.lookup_tables),
         })
     }
 

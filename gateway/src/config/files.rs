@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub unreadable: Vec<Finding>,
     /// The Secrets of the folder.
     pub secrets: BTreeMap<String, Data>,
-    /// Whether the folder of Secrets could not be read as a whole: those of before are taken to be there still.
+    /// Whether the folder of Secrets could not be read whole: those of before are taken to be there still.
     pub secrets_unreadable: bool,
 }
 
@@ -68,14 +68,10 @@ impl Sources {
         }
         if let Some(folder) = &self.secrets_dir {
             match secrets::read_folder(folder) {
-                Ok((secrets, findings)) => {
-                    snapshot.secrets_unreadable = !findings.is_empty();
-                    snapshot.secrets = secrets;
-                    snapshot.unreadable.extend(findings);
-                }
-                Err(finding) => {
+                Ok(secrets) => snapshot.secrets = secrets,
+                Err(findings) => {
                     snapshot.secrets_unreadable = true;
-                    snapshot.unreadable.push(finding);
+                    snapshot.unreadable.extend(findings);
                 }
             }
         }

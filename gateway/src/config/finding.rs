@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use tagfleet_crds::validate;
+
 /// A place in a file. Lines and columns count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
@@ -53,6 +55,15 @@ pub enum Severity {
     Error,
     /// The object is accepted; `check --strict` refuses it.
     Warning,
+}
+
+impl From<validate::Severity> for Severity {
+    fn from(severity: validate::Severity) -> Self {
+        match severity {
+            validate::Severity::Error => Self::Error,
+            validate::Severity::Warning => Self::Warning,
+        }
+    }
 }
 
 /// One mistake. Shown as `file:line:column: Kind/name: field.path: message`, parts that are unknown left out.

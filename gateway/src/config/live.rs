@@ -2,6 +2,8 @@
 
 use std::{io, sync::Arc, time::Instant};
 
+use tagfleet_crds::validate::Setting;
+
 use super::{
     applied::{Applied, Findings},
     compile,
@@ -10,7 +12,6 @@ use super::{
     finding::{Finding, ObjectRef},
     objects::CONTAINER,
     watch::FileWatch,
-    world::Mode,
 };
 use crate::{
     log::{DestinationId, LogError},
@@ -35,7 +36,7 @@ impl Config {
     pub fn load(sources: Sources, container: Option<&str>) -> Result<Self, Vec<Finding>> {
         let snapshot = sources.read();
         let mut applied = Applied::default();
-        let findings = applied.update(&snapshot, Mode::Serve, Instant::now());
+        let findings = applied.update(&snapshot, Setting::Files, Instant::now());
         if findings.all.iter().any(Finding::is_error) {
             return Err(findings.all);
         }
@@ -125,7 +126,7 @@ impl Config {
     /// Takes in what the files hold now. What is broken stays at its last good form.
     pub fn update(&mut self, snapshot: Snapshot, now: Instant) {
         let before = self.applied.clone();
-        self.findings = self.applied.update(&snapshot, Mode::Serve, now);
+        self.findings = self.applied.update(&snapshot, Setting::Files, now);
         match self.applied.containers.get(&self.container) {
             Some(form) => self.form = form.clone(),
             None => {

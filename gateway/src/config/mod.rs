@@ -19,13 +19,13 @@ pub mod live;
 pub mod manifests;
 pub mod not_in_force;
 pub mod objects;
+pub mod readable;
+mod reading;
 pub mod report;
 mod scalars;
 pub mod schema;
-pub mod scope;
 pub mod secrets;
 mod suggest;
-pub mod tables;
 pub mod tree;
 pub mod watch;
 pub mod world;
@@ -35,7 +35,7 @@ use std::{path::PathBuf, time::Instant};
 use applied::Applied;
 use files::Sources;
 use finding::Finding;
-use world::Mode;
+use tagfleet_crds::validate::Setting;
 
 /// Every mistake in these files and folders, errors and warnings, in the order of files and places. What is nowhere in
 /// them (a Secret, a ConfigMap, a container) may be elsewhere, and is a warning.
@@ -46,6 +46,6 @@ pub fn check(paths: Vec<PathBuf>) -> Vec<Finding> {
         secrets_dir: None,
     };
     Applied::default()
-        .update(&sources.read(), Mode::Check, Instant::now())
+        .update(&sources.read(), Setting::Check, Instant::now())
         .all
 }

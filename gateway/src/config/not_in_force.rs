@@ -9,42 +9,42 @@ use super::{
 
 /// What becomes of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Force {
+enum Effect {
     /// The gateway acts on it.
-    InForce,
+    Acts,
     /// The operator acts on it; a file's gateway has nothing to do for it.
     ClusterOnly,
     /// Nothing acts on it yet.
     NotYet,
 }
 
-use Force::{ClusterOnly, InForce, NotYet};
+use Effect::{Acts, ClusterOnly, NotYet};
 
 /// The fields of a TaggingContainer. `[]` is any element of a list; the longest path that fits a field counts.
-const CONTAINER_FIELDS: &[(&str, Force)] = &[
-    ("spec.hostnames", InForce),
+const CONTAINER_FIELDS: &[(&str, Effect)] = &[
+    ("spec.hostnames", Acts),
     ("spec.ingress", ClusterOnly),
     ("spec.gatewayRefs", ClusterOnly),
     ("spec.replicas", ClusterOnly),
-    ("spec.clients", InForce),
+    ("spec.clients", Acts),
     ("spec.clients[].scripts", NotYet),
     ("spec.clients[].measurementProtocol.measurementIds", NotYet),
-    ("spec.trustedProxies", InForce),
-    ("spec.cors", InForce),
+    ("spec.trustedProxies", Acts),
+    ("spec.cors", Acts),
     ("spec.identity", NotYet),
     ("spec.consent", NotYet),
-    ("spec.privacy", InForce),
+    ("spec.privacy", Acts),
     ("spec.privacy.bots", NotYet),
     ("spec.privacy.classes", NotYet),
     ("spec.deduplication", NotYet),
     ("spec.validation", NotYet),
-    ("spec.lookupTables", InForce),
-    ("spec.variables", InForce),
+    ("spec.lookupTables", Acts),
+    ("spec.variables", Acts),
     ("spec.transformations", NotYet),
-    ("spec.buffer", InForce),
+    ("spec.buffer", Acts),
     ("spec.buffer.disk.volume", ClusterOnly),
     ("spec.buffer.jetStream", NotYet),
-    ("spec.limits", InForce),
+    ("spec.limits", Acts),
     ("spec.limits.perAddress", NotYet),
     ("spec.limits.total", NotYet),
     ("spec.priority", NotYet),
@@ -59,26 +59,26 @@ const CONTAINER_FIELDS: &[(&str, Force)] = &[
 ];
 
 /// The fields of a Destination.
-const DESTINATION_FIELDS: &[(&str, Force)] = &[
-    ("spec.containerRefs", InForce),
-    ("spec.trigger", InForce),
+const DESTINATION_FIELDS: &[(&str, Effect)] = &[
+    ("spec.containerRefs", Acts),
+    ("spec.trigger", Acts),
     ("spec.consent", NotYet),
     ("spec.samplePercent", NotYet),
     ("spec.receives", NotYet),
-    ("spec.paused", InForce),
-    ("spec.delivery", InForce),
-    ("spec.ga4", InForce),
+    ("spec.paused", Acts),
+    ("spec.delivery", Acts),
+    ("spec.ga4", Acts),
     ("spec.metaConversions", NotYet),
     ("spec.tiktokEvents", NotYet),
     ("spec.linkedinConversions", NotYet),
     ("spec.pinterestConversions", NotYet),
     ("spec.googleAds", NotYet),
-    ("spec.pubSub", InForce),
+    ("spec.pubSub", Acts),
     ("spec.bigQuery", NotYet),
-    ("spec.webhook", InForce),
+    ("spec.webhook", Acts),
 ];
 
-fn table(kind: &str) -> &'static [(&'static str, Force)] {
+fn table(kind: &str) -> &'static [(&'static str, Effect)] {
     match kind {
         CONTAINER => CONTAINER_FIELDS,
         DESTINATION => DESTINATION_FIELDS,
@@ -110,7 +110,7 @@ fn walk(
     tree: &Node,
     node: &Node,
     path: &Path<'_>,
-    table: &[(&str, Force)],
+    table: &[(&str, Effect)],
     findings: &mut Vec<Finding>,
 ) {
     let pattern = pattern(path);

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use tagfleet_crds::validate;
+
 use super::{
     finding::{Finding, ObjectRef, Position, Severity},
     manifests::{self, Parsed},
@@ -90,6 +92,15 @@ impl Object {
             Body::Data(_) => self.at,
         };
         self.finding(at, field, message)
+    }
+
+    /// What validation found, with the place of its field.
+    #[must_use]
+    pub fn located(&self, finding: &validate::Finding) -> Finding {
+        Finding {
+            severity: finding.severity.into(),
+            ..self.error(&finding.path.to_string(), finding.message.clone())
+        }
     }
 
     /// The document, of Tagfleet's own kinds.

@@ -15,8 +15,9 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Tells what an update brought to light.
-    pub fn report(&mut self, findings: &Findings, metrics: &Metrics, board: &Board) {
+    /// Tells what an update brought to light. Gives the objects whose refusal is new, and so was counted.
+    pub fn report(&mut self, findings: &Findings, metrics: &Metrics, board: &Board) -> Vec<String> {
+        let mut counted = Vec::new();
         let mut mistakes: BTreeMap<String, Vec<&Finding>> = BTreeMap::new();
         for object in &findings.refused {
             mistakes.entry(object.clone()).or_default();
@@ -34,6 +35,7 @@ impl Reporter {
             }
             if findings.refused.contains(object) {
                 metrics.config_error(object);
+                counted.push(object.clone());
             }
             for finding in mistakes.get(object).into_iter().flatten() {
                 tracing::warn!(
@@ -50,7 +52,9 @@ impl Reporter {
         }
         let errors = findings.all.iter().filter(|finding| finding.is_error());
         board.set_refusals(errors.map(refusal).collect());
+        metrics.retain_config_errors(|object| findings.known.contains(object) || findings.refused.contains(object));
         self.told = now;
+        counted
     }
 }
 

@@ -42,6 +42,14 @@ impl Data {
         self.0.get(key).map(|(datum, _)| datum)
     }
 
+    /// The keys that hold text, with it.
+    pub fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().filter_map(|(key, (datum, _))| match datum {
+            Datum::Text(text) => Some((key.as_str(), text.expose())),
+            Datum::Binary => None,
+        })
+    }
+
     /// Where the key stands.
     #[must_use]
     pub fn place(&self, key: &str) -> Option<Position> {
@@ -106,23 +114,22 @@ pub(super) fn read(kind: &str, document: &Node, report: &mut dyn FnMut(Position,
     Data(data)
 }
 
-/// The Secrets of a folder with files named `<secret>..<key>`; other files are passed over. Files that cannot be read
-/// are named and left out.
+/// The Secrets of a folder with files named `<secret>..<key>`; other files are passed over.
 ///
 /// # Errors
-/// When the folder itself cannot be read.
-pub fn read_folder(folder: &Path) -> Result<(BTreeMap<String, Data>, Vec<Finding>), Finding> {
+/// When the folder, or any of its Secrets, cannot be read: half a folder is not taken for the whole.
+pub fn read_folder(folder: &Path) -> Result<BTreeMap<String, Data>, Vec<Finding>> {
     let shown: Arc<str> = folder.display().to_string().into();
-    let unreadable = |error: &io::Error| Finding::in_file(&shown, None, format!("cannot read this folder: {error}"));
+    let refuse = |message: String| vec![Finding::in_file(&shown, None, message)];
+    let unreadable = |error: io::Error| refuse(format!("cannot read this folder: {error}"));
     let mut secrets: BTreeMap<String, Data> = BTreeMap::new();
     let mut findings = Vec::new();
     let mut files: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|error| unreadable(&error))? {
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
         if files.len() >= MAX_FILES {
-            let message = format!("holds more than {MAX_FILES} files");
-            return Err(Finding::in_file(&shown, None, message));
+            return Err(refuse(format!("holds more than {MAX_FILES} files")));
         }
-        files.push(entry.map_err(|error| unreadable(&error))?.path());
+        files.push(entry.map_err(unreadable)?.path());
     }
     files.sort();
     for file in files {
@@ -146,7 +153,11 @@ pub fn read_folder(folder: &Path) -> Result<(BTreeMap<String, Data>, Vec<Finding
             }
         }
     }
-    Ok((secrets, findings))
+    if findings.is_empty() {
+        Ok(secrets)
+    } else {
+        Err(findings)
+    }
 }
 
 /// The two names in a file's name. A mount's own entries (`..data`, `..2024_01_01`) have no secret in front.
@@ -234,15 +245,14 @@ mod tests {
         write("shop-secrets..mp-secret", "def\n");
         write("readme.txt", "x");
         fs::create_dir(folder.path().join("..2024_01_01")).unwrap();
-        let (secrets, findings) = read_folder(folder.path()).unwrap();
-        assert!(findings.is_empty());
+        let secrets = read_folder(folder.path()).unwrap();
         assert_eq!(secrets.keys().collect::<Vec<_>>(), ["shop-secrets"]);
         assert_eq!(text(&secrets["shop-secrets"], "mp-secret"), "def\n");
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_named() {
-        let finding = read_folder(Path::new("nowhere")).unwrap_err();
-        assert!(finding.to_string().starts_with("nowhere: cannot read this folder"));
+        let findings = read_folder(Path::new("nowhere")).unwrap_err();
+        assert!(findings[0].to_string().starts_with("nowhere: cannot read this folder"));
     }
 }

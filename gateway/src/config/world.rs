@@ -1,35 +1,18 @@
 //! What references lead to: Secrets and ConfigMaps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tagfleet_crds::{ConfigMapKeyRef, SecretKeyRef};
+use tagfleet_crds::{
+    ConfigMapKeyRef, SecretKeyRef,
+    validate::{NamespacedName, SecretKeys},
+};
 
 use super::{
-    finding::{ObjectRef, Severity},
+    finding::ObjectRef,
     objects::{Body, CONFIG_MAP, Object, SECRET},
     secrets::{Data, Datum},
 };
 use crate::secret::Secret;
-
-/// What to make of a reference to an object that is nowhere in the given files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// `check`: it may be elsewhere, as repositories keep Secrets elsewhere. A warning.
-    Check,
-    /// `serve`: there is no elsewhere. An error.
-    Serve,
-}
-
-impl Mode {
-    /// How bad it is that an object is nowhere.
-    #[must_use]
-    pub const fn absent(self) -> Severity {
-        match self {
-            Self::Check => Severity::Warning,
-            Self::Serve => Severity::Error,
-        }
-    }
-}
 
 /// The Secrets and ConfigMaps.
 #[derive(Clone, Debug, Default)]
@@ -37,15 +20,6 @@ pub struct World {
     objects: BTreeMap<ObjectRef, Object>,
     /// Secrets of the folder; of whatever namespace, and before those of manifests.
     folder: BTreeMap<String, Data>,
-}
-
-/// Why a reference leads nowhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Missing {
-    /// Whether the object itself is not there.
-    pub absent: bool,
-    /// What is missing, and how to mend it.
-    pub message: String,
 }
 
 impl World {
@@ -61,49 +35,68 @@ impl World {
         self.objects.get(&ObjectRef::new(CONFIG_MAP, namespace, name))
     }
 
-    /// The value of a Secret's key. A line break at its end is taken off: editors and `echo` put it there, and no
-    /// credential ends in one.
-    ///
-    /// # Errors
-    /// [`Missing`] when Secret or key is not there, or is no text.
-    pub fn secret(&self, namespace: &str, reference: &SecretKeyRef) -> Result<Secret, Missing> {
+    /// The value of a Secret's key, if it is there. A line break at its end is taken off: editors and `echo` put it
+    /// there, and no credential ends in one.
+    #[must_use]
+    pub fn secret(&self, namespace: &str, reference: &SecretKeyRef) -> Option<Secret> {
         let SecretKeyRef { name, key } = reference;
-        let in_folder = self.folder.get(name);
-        let datum = match in_folder.and_then(|data| data.get(key)) {
-            Some(datum) => Some(datum),
-            None => match self.data(SECRET, namespace, name) {
-                Some(data) => data.get(key),
-                None if in_folder.is_some() => None,
-                None => {
-                    return Err(Missing {
-                        absent: true,
-                        message: format!("the Secret {name} is nowhere in the given files"),
-                    });
-                }
-            },
-        };
-        match datum {
-            Some(Datum::Text(secret)) => Ok(Secret::new(secret.expose().trim_end_matches(['\r', '\n']))),
-            Some(Datum::Binary) => Err(present(format!("the key {key} of the Secret {name} is no text"))),
-            None => Err(present(format!("the Secret {name} has no key {key}"))),
+        let in_folder = self.folder.get(name).and_then(|data| data.get(key));
+        let in_manifest = || self.data(SECRET, namespace, name)?.get(key);
+        match in_folder.or_else(in_manifest)? {
+            Datum::Text(secret) => Some(Secret::new(secret.expose().trim_end_matches(['\r', '\n']))),
+            Datum::Binary => None,
         }
     }
 
-    /// The text of a ConfigMap's key.
-    ///
-    /// # Errors
-    /// [`Missing`] when ConfigMap or key is not there, or is no text.
-    pub fn text(&self, namespace: &str, reference: &ConfigMapKeyRef) -> Result<&str, Missing> {
-        let ConfigMapKeyRef { name, key } = reference;
-        let data = self.data(CONFIG_MAP, namespace, name).ok_or_else(|| Missing {
-            absent: true,
-            message: format!("the ConfigMap {name} is nowhere in the given files"),
-        })?;
-        match data.get(key) {
-            Some(Datum::Text(text)) => Ok(text.expose()),
-            Some(Datum::Binary) => Err(present(format!("the key {key} of the ConfigMap {name} is no text"))),
-            None => Err(present(format!("the ConfigMap {name} has no key {key}"))),
+    /// The text of a ConfigMap's key, if it is there.
+    #[must_use]
+    pub fn text(&self, namespace: &str, reference: &ConfigMapKeyRef) -> Option<&str> {
+        match self.data(CONFIG_MAP, namespace, &reference.name)?.get(&reference.key)? {
+            Datum::Text(text) => Some(text.expose()),
+            Datum::Binary => None,
         }
+    }
+
+    /// The keys of all Secrets, for validation. Keys that hold no text are as if they were not there: no credential is
+    /// binary. Those of the folder are in each of these namespaces.
+    #[must_use]
+    pub fn secret_keys(&self, namespaces: &BTreeSet<&str>) -> BTreeMap<NamespacedName, SecretKeys> {
+        let mut all: BTreeMap<NamespacedName, SecretKeys> = BTreeMap::new();
+        for (reference, data) in self.all_data(SECRET) {
+            let secret = all
+                .entry(NamespacedName::new(&reference.namespace, &reference.name))
+                .or_default();
+            secret.keys.extend(data.texts().map(|(key, _)| key.to_owned()));
+        }
+        for namespace in namespaces {
+            for (name, data) in &self.folder {
+                let secret = all.entry(NamespacedName::new(namespace, name)).or_default();
+                secret.keys.extend(data.texts().map(|(key, _)| key.to_owned()));
+            }
+        }
+        all
+    }
+
+    /// The texts of all ConfigMaps, for validation.
+    #[must_use]
+    pub fn config_maps(&self) -> BTreeMap<NamespacedName, BTreeMap<String, String>> {
+        let texts = |data: &Data| {
+            data.texts()
+                .map(|(key, text)| (key.to_owned(), text.to_owned()))
+                .collect()
+        };
+        self.all_data(CONFIG_MAP)
+            .map(|(reference, data)| (NamespacedName::new(&reference.namespace, &reference.name), texts(data)))
+            .collect()
+    }
+
+    fn all_data<'w>(&'w self, kind: &'w str) -> impl Iterator<Item = (&'w ObjectRef, &'w Data)> {
+        self.objects
+            .iter()
+            .filter_map(move |(reference, object)| match &object.body {
+                Body::Data(data) if &*reference.kind == kind => Some((reference, data)),
+                _ => None,
+            })
     }
 
     fn data(&self, kind: &str, namespace: &str, name: &str) -> Option<&Data> {
@@ -112,8 +105,4 @@ impl World {
             Body::Own(_) => None,
         }
     }
-}
-
-fn present(message: String) -> Missing {
-    Missing { absent: false, message }
 }

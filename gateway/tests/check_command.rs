@@ -1,0 +1,89 @@
+//! `tagfleet-gateway check` and the start of `serve` as a shell sees them: lines and exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+fn gateway(arguments: &[&str]) -> Output {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    Command::new(env!("CARGO_BIN_EXE_tagfleet-gateway"))
+        .args(arguments)
+        .current_dir(root)
+        .output()
+        .unwrap()
+}
+
+fn code_and_text(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = gateway(arguments);
+    let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), text)
+}
+
+#[test]
+fn the_quickstart_has_no_mistakes() {
+    assert_eq!(
+        code_and_text(&["check", "--strict", "examples/quickstart"]),
+        (Some(0), "no mistakes\n".into())
+    );
+}
+
+#[test]
+fn mistakes_are_printed_with_their_places() {
+    let (code, text) = code_and_text(&["check", "tests/bad-input/unknown-field.yaml"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        text.starts_with(
+            "tests/bad-input/unknown-field.yaml:14:3: Destination/orders: spec.triger: unknown field; did you mean \
+             `trigger`?\n"
+        ),
+        "{text}"
+    );
+    assert!(text.ends_with("3 errors, 0 warnings\n"), "{text}");
+}
+
+#[test]
+fn warnings_refuse_only_when_strict() {
+    let file = "tests/bad-input/container-elsewhere.yaml";
+    let (code, text) = code_and_text(&["check", file]);
+    assert_eq!(code, Some(0));
+    assert!(
+        text.contains(": warning: Destination/orders: spec.containerRefs[0].name: "),
+        "{text}"
+    );
+    let (code, text) = code_and_text(&["check", "--strict", file]);
+    assert_eq!(code, Some(1));
+    assert!(!text.contains("warning:"), "{text}");
+}
+
+#[test]
+fn what_is_not_there_is_refused_input_and_no_argument_wrong_usage() {
+    let (code, text) = code_and_text(&["check", "nowhere.yaml"]);
+    assert_eq!(code, Some(1));
+    assert!(text.starts_with("nowhere.yaml: cannot be read: "), "{text}");
+    assert_eq!(code_and_text(&["check"]).0, Some(2));
+    assert_eq!(code_and_text(&["chekc", "x"]).0, Some(2));
+    let (code, text) = code_and_text(&["check", "--data-flow", "examples/quickstart"]);
+    assert_eq!(
+        (code, text.as_str()),
+        (Some(1), "--data-flow is not in force in this version yet\n")
+    );
+}
+
+#[test]
+fn serve_starts_with_no_refused_manifest_and_names_every_mistake() {
+    let (code, text) = code_and_text(&["serve", "--manifests", "tests/bad-input/not-in-force.yaml"]);
+    assert_eq!(code, Some(1));
+    for field in [
+        "spec.identity",
+        "spec.consent",
+        "spec.privacy.bots",
+        "spec.metaConversions",
+    ] {
+        assert!(
+            text.contains(&format!(": {field}: is not in force in this version yet")),
+            "{field}: {text}"
+        );
+    }
+}
