@@ -1,6 +1,7 @@
 //! A program that a test started: its output goes to a file, and it ends with the test.
 
 use std::{
+    env,
     fs::{self, File},
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -130,7 +131,7 @@ pub fn signal(pid: u32, name: &str) {
 /// The folder with the programs of this build: `target/release`, say.
 #[must_use]
 pub fn build_dir() -> PathBuf {
-    let exe = std::env::current_exe().expect("a running program has a path");
+    let exe = env::current_exe().expect("a running program has a path");
     let dir = exe.parent().expect("a program is in a folder");
     if dir.ends_with("deps") {
         dir.parent().expect("deps is in a folder").to_owned()
@@ -139,10 +140,16 @@ pub fn build_dir() -> PathBuf {
     }
 }
 
-/// A program of this build, or the one that the environment variable names.
+/// A program around the test: what the variable names (`TAGFLEET_GATEWAY`), or the one of that name in the folder
+/// `TAGFLEET_PROGRAMS` (scripts/test: the release build, while tests themselves are built faster), or beside this program.
 #[must_use]
 pub fn program(name: &str, variable: &str) -> PathBuf {
-    std::env::var_os(variable).map_or_else(|| build_dir().join(name), PathBuf::from)
+    let of_build = || {
+        env::var_os("TAGFLEET_PROGRAMS")
+            .map_or_else(build_dir, PathBuf::from)
+            .join(name)
+    };
+    env::var_os(variable).map_or_else(of_build, PathBuf::from)
 }
 
 /// The repository.

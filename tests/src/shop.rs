@@ -71,12 +71,12 @@ fn arrived(name: &str, source: &Watched) -> Vec<Delivery> {
             messages
                 .iter()
                 .map(|message| {
-                    let attributes: Vec<String> = message
+                    let own = message
                         .attributes
                         .iter()
                         .flatten()
-                        .map(|(key, value)| format!("{key}={value}"))
-                        .collect();
+                        .filter(|(key, _)| !key.starts_with("event_"));
+                    let attributes: Vec<String> = own.map(|(key, value)| format!("{key}={value}")).collect();
                     event_delivery(name, &message.data, &attributes)
                 })
                 .collect()

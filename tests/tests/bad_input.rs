@@ -253,7 +253,7 @@ fn a_million_parameters_are_answered_quickly() {
 
     // As many as the limit of 128 KiB lets in, all different: nothing in their handling may be quadratic.
     let start = Instant::now();
-    let most: String = (0..14_000).map(|number| format!("&ep.{number:x}=1")).collect();
+    let most: String = (0..12_000).map(|number| format!("&ep.{number:x}=1")).collect();
     let answer = gateway.post(
         "/g/collect?v=2&tid=G-TEST1&cid=1.2",
         &[],

@@ -19,7 +19,7 @@ const REPEATS_A_CRASH: usize = 4 * 100;
 #[test]
 fn every_acknowledged_event_arrives_through_kills() {
     let mut sink = Sink::start();
-    let delivery = "  delivery: {batch: {maxEvents: 100, maxDelay: 100ms}, maxConcurrency: 4, timeout: 5s,\n                        retry: {initialBackoff: 100ms, maxBackoff: 1s, maxAge: 1h}}";
+    let delivery = "  delivery: {batch: {maxEvents: 100, maxDelay: 100ms}, maxConcurrency: 4, timeout: 5s,\n                        retry: {initialBackoff: 50ms, maxBackoff: 200ms, maxAge: 1h}}";
     let manifests = Manifests::new().container("  buffer: {disk: {maxBytes: 1Gi}}").webhook(
         "warehouse",
         &format!("{}/hook", sink.url()),
@@ -59,7 +59,11 @@ fn every_acknowledged_event_arrives_through_kills() {
     sink.kill();
     reach(25_000);
     sink.restart();
-    reach(40_000);
+    reach(35_000);
+    // Deliveries are under way again: the kill comes in the middle of them.
+    wait::until_true("events at the restarted sink", Duration::from_secs(20), || {
+        sink.stats().events > 1_000
+    });
     gateway.kill();
     gateway.restart();
     reach(60_000);
