@@ -18,6 +18,12 @@ pub(super) fn flag(text: Cow<'_, str>) -> Value<'_> {
 /// `uafvl`, already decoded once with the query: `Brand;version|Brand;version`, each encoded a second time. Gives
 /// `brands` (major versions) and `full_version_list`.
 pub(super) fn versions(text: &str) -> (Value<'static>, Value<'static>) {
+    // gtag.js escapes brand and version; the npm library ga4mp escapes the whole list, separators and all.
+    let text = if text.contains(';') {
+        Cow::Borrowed(text)
+    } else {
+        decode(text)
+    };
     let entries = text.split('|').filter(|entry| !entry.is_empty());
     let (brands, full) = entries
         .map(|entry| {
@@ -58,6 +64,14 @@ mod tests {
         assert_eq!(
             serde_json::to_value(brands).unwrap(),
             json!([{"brand": "Chromium", "version": "142"}, {"brand": "Google Chrome", "version": "142"}])
+        );
+    }
+
+    #[test]
+    fn a_list_that_was_escaped_as_a_whole_is_read_too() {
+        assert_eq!(
+            full("Not%3AA-Brand%3B8.0.0.0%7CGoogle%20Chrome%3B156.0.1.2"),
+            json!([{"brand": "Not:A-Brand", "version": "8.0.0.0"}, {"brand": "Google Chrome", "version": "156.0.1.2"}])
         );
     }
 
