@@ -19,6 +19,9 @@ pub const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_DEPTH: usize = 64;
 /// The most nodes in a file.
 const MAX_NODES: usize = 200_000;
+/// The most brackets, braces, commas and colons in one line. The scanner keeps all of a line's tokens until it knows
+/// that the line is no field's name, which for one of a few megabytes would be a gigabyte.
+const MAX_LINE_TOKENS: usize = 100_000;
 
 /// What was read of a file.
 #[derive(Debug, Default)]
@@ -50,7 +53,7 @@ impl SyntaxError {
 #[must_use]
 pub fn parse(text: &str) -> Parsed {
     let mut builder = Builder::default();
-    let error = builder.read(text).err();
+    let error = check_lines(text).and_then(|()| builder.read(text)).err();
     Parsed {
         documents: builder.documents,
         error,
@@ -75,6 +78,19 @@ pub fn parse_bytes(bytes: &[u8]) -> Parsed {
             }
         }
     }
+}
+
+fn check_lines(text: &str) -> Result<(), SyntaxError> {
+    for (line, content) in (1..).zip(text.split('\n')) {
+        let tokens = content
+            .bytes()
+            .filter(|byte| matches!(byte, b'[' | b']' | b'{' | b'}' | b',' | b':'));
+        if tokens.count() > MAX_LINE_TOKENS {
+            let message = format!("more than {MAX_LINE_TOKENS} brackets, commas and colons in one line: break it");
+            return Err(SyntaxError::new(position_of(line, 1), message));
+        }
+    }
+    Ok(())
 }
 
 /// A collection that is being filled.
@@ -368,6 +384,18 @@ mod tests {
         );
         let block: String = (0..2_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
         assert!(error(&block).contains("nested deeper than 64 levels"));
+    }
+
+    #[test]
+    fn a_line_that_the_scanner_would_hoard_is_refused_before_it_sees_it() {
+        let long = format!("a: 1\nb: [{}]\n", "x,".repeat(MAX_LINE_TOKENS));
+        assert!(
+            error(&long).starts_with("2:1: more than 100000 brackets"),
+            "{}",
+            error(&long)
+        );
+        let broken = format!("b: [{}]\n", "x,\n ".repeat(MAX_LINE_TOKENS));
+        assert_eq!(parse(&broken).error, None);
     }
 
     #[test]
