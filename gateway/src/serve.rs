@@ -34,7 +34,7 @@ use crate::{
     },
     log::{
         LogError, SharedLog, WhenFull,
-        disk::{DiskLog, OpenOptions, Recovery},
+        disk::{DiskLog, OpenOptions},
         memory::MemoryLog,
     },
     metrics::Metrics,
@@ -306,7 +306,12 @@ impl Store {
                     max_bytes: disk.max_bytes.bytes(),
                     when_full,
                 })?;
-                tell(&recovery);
+                // What had to be repaired the log tells itself.
+                tracing::info!(
+                    segments = recovery.segments,
+                    events = recovery.events,
+                    "the log is open"
+                );
                 Ok(Self {
                     log: Arc::new(log),
                     dead_letters: Arc::new(DeadLetters::open(&data_dir.join("dead-letters"), dead_letter_bytes)?),
@@ -315,29 +320,5 @@ impl Store {
             }
             Some(BufferKind::JetStream(_)) | None => Err(StartError::Buffer),
         }
-    }
-}
-
-/// What the log found when it was opened.
-fn tell(recovery: &Recovery) {
-    tracing::info!(
-        segments = recovery.segments,
-        events = recovery.events,
-        "the log is open"
-    );
-    if *recovery
-        != (Recovery {
-            segments: recovery.segments,
-            events: recovery.events,
-            ..Recovery::default()
-        })
-    {
-        tracing::warn!(
-            cut_bytes = recovery.cut_bytes,
-            damaged_bytes = recovery.damaged_bytes,
-            set_aside = ?recovery.set_aside,
-            reset_cursors = ?recovery.reset_cursors,
-            "the log was not closed in order and has been repaired; what was acknowledged is kept"
-        );
     }
 }

@@ -14,7 +14,7 @@ pub mod json;
 mod json_value;
 pub mod limits;
 pub mod measurement_protocol;
-mod mp_names;
+pub(crate) mod mp_names;
 mod mp_validation;
 mod normalize;
 mod page;

@@ -64,6 +64,21 @@ const RESERVED_PROPERTIES: &[&str] = &[
 ];
 const RESERVED_PROPERTY_PREFIXES: &[&str] = &["firebase_", "ga_", "google_"];
 
+/// Whether GA4 drops an event of this name.
+pub(crate) fn is_reserved_event(name: &str) -> bool {
+    RESERVED_EVENTS.contains(&name) || has_prefix(name, RESERVED_EVENT_PREFIXES)
+}
+
+/// Whether GA4 drops a parameter of this name.
+pub(crate) fn is_reserved_parameter(name: &str) -> bool {
+    RESERVED_PARAMETERS.contains(&name) || has_prefix(name, RESERVED_PARAMETER_PREFIXES)
+}
+
+/// Whether GA4 drops a user property of this name.
+pub(crate) fn is_reserved_user_property(name: &str) -> bool {
+    RESERVED_PROPERTIES.contains(&name) || has_prefix(name, RESERVED_PROPERTY_PREFIXES)
+}
+
 /// What is wrong with a name, in words.
 pub(super) type Fault = (Code, &'static str);
 
@@ -76,7 +91,7 @@ pub(super) fn event_fault(name: Option<&Value<'_>>) -> Option<Fault> {
         Some(Value::String(name)) => name,
         Some(_) => return Some((Code::NameInvalid, "the event's name must be text")),
     };
-    if RESERVED_EVENTS.contains(&name.as_ref()) || has_prefix(name, RESERVED_EVENT_PREFIXES) {
+    if is_reserved_event(name) {
         return Some((Code::NameReserved, "the event's name is reserved"));
     }
     spelling_fault(name, MAX_NAME)
@@ -89,7 +104,7 @@ pub(super) fn is_tolerated_event(name: &str) -> bool {
 
 /// What is wrong with a parameter's name.
 pub(super) fn parameter_fault(name: &str) -> Option<Fault> {
-    if RESERVED_PARAMETERS.contains(&name) || has_prefix(name, RESERVED_PARAMETER_PREFIXES) {
+    if is_reserved_parameter(name) {
         return Some((Code::NameReserved, "the parameter's name is reserved"));
     }
     spelling_fault(name, MAX_NAME)
@@ -97,7 +112,7 @@ pub(super) fn parameter_fault(name: &str) -> Option<Fault> {
 
 /// What is wrong with a user property's name.
 pub(super) fn user_property_fault(name: &str) -> Option<Fault> {
-    if RESERVED_PROPERTIES.contains(&name) || has_prefix(name, RESERVED_PROPERTY_PREFIXES) {
+    if is_reserved_user_property(name) {
         return Some((Code::NameReserved, "the user property's name is reserved"));
     }
     spelling_fault(name, MAX_PROPERTY_NAME)

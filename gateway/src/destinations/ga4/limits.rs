@@ -1,4 +1,5 @@
-//! What GA4 drops in silence (vendors/ga4-mp.md, Limits and Reserved names), refused or mended here before it is sent.
+//! What GA4 drops or cuts in silence (vendors/ga4-mp.md, Limits), mended here before it is sent. The names that it keeps for
+//! itself are in `ingest::mp_names`, as the client judges by them too.
 
 use std::borrow::Cow;
 
@@ -21,78 +22,6 @@ pub(super) const MAX_AGE_MS: i64 = 72 * 3_600 * 1_000;
 
 const NAME: usize = 40;
 const VALUE: usize = 100;
-
-/// Names that GA4 keeps for itself. `screen_view` and `user_engagement` stand on the same list and work in practice, so
-/// they pass.
-const RESERVED_EVENTS: [&str; 38] = [
-    "ad_activeview",
-    "ad_click",
-    "ad_exposure",
-    "ad_impression",
-    "ad_query",
-    "ad_reward",
-    "adunit_exposure",
-    "app_background",
-    "app_clear_data",
-    "app_exception",
-    "app_install",
-    "app_remove",
-    "app_store_refund",
-    "app_store_subscription_cancel",
-    "app_store_subscription_convert",
-    "app_store_subscription_renew",
-    "app_uninstall",
-    "app_update",
-    "app_upgrade",
-    "dynamic_link_app_open",
-    "dynamic_link_app_update",
-    "dynamic_link_first_open",
-    "error",
-    "firebase_campaign",
-    "firebase_in_app_message_action",
-    "firebase_in_app_message_dismiss",
-    "firebase_in_app_message_impression",
-    "first_open",
-    "first_visit",
-    "in_app_purchase",
-    "notification_dismiss",
-    "notification_foreground",
-    "notification_open",
-    "notification_receive",
-    "notification_send",
-    "os_update",
-    "session_start",
-    "firebase_conversion",
-];
-
-const RESERVED_EVENT_PREFIXES: [&str; 5] = ["_", "firebase_", "ga_", "google_", "gtag."];
-const RESERVED_PARAMETER_PREFIXES: [&str; 4] = ["_", "firebase_", "ga_", "google_"];
-const RESERVED_USER_PROPERTIES: [&str; 5] = [
-    "first_open_time",
-    "first_visit_time",
-    "first_open_after_install",
-    "last_deep_link_referrer",
-    "user_id",
-];
-
-/// Whether GA4 would drop an event of this name.
-pub(super) fn is_reserved_event(name: &str) -> bool {
-    RESERVED_EVENTS.contains(&name) || RESERVED_EVENT_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-/// Whether GA4 would drop a parameter of this name.
-pub(super) fn is_reserved_parameter(name: &str) -> bool {
-    // `ga_session_id` and `ga_session_number` are fields of the event, sent under names of their own.
-    name == "firebase_conversion"
-        || RESERVED_PARAMETER_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-}
-
-/// Whether GA4 would drop a user property of this name.
-pub(super) fn is_reserved_user_property(name: &str) -> bool {
-    RESERVED_USER_PROPERTIES.contains(&name) || is_reserved_parameter(name)
-}
 
 /// A name as GA4 takes it: letters, digits and underscores, a letter first, 40 characters.
 pub(super) fn name(raw: &str) -> Cow<'_, str> {
@@ -159,24 +88,6 @@ mod tests {
             assert_eq!(name(raw), fits);
         }
         assert_eq!(name(&"a".repeat(50)).len(), 40);
-    }
-
-    #[test]
-    fn reserved_names_are_known() {
-        for reserved in [
-            "session_start",
-            "first_visit",
-            "firebase_x",
-            "_sst",
-            "ga_x",
-            "google_x",
-            "gtag.config",
-        ] {
-            assert!(is_reserved_event(reserved), "{reserved}");
-        }
-        for free in ["purchase", "page_view", "screen_view", "user_engagement"] {
-            assert!(!is_reserved_event(free), "{free}");
-        }
     }
 
     #[test]

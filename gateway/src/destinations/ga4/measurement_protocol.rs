@@ -17,6 +17,7 @@ use crate::{
     },
     event::{Event, field},
     hashing::{self, EmailRule, PhoneRule},
+    ingest::mp_names,
     record::{Consent, ConsentSignal, Record},
 };
 
@@ -77,7 +78,7 @@ impl MeasurementProtocol {
     fn event(&self, record: &Record<'_>, failures: &mut Failures, now_ms: i64) -> Result<JsonValue, Cow<'static, str>> {
         let event = &record.event;
         let name = limits::name(self.mapping.event_name(event));
-        if limits::is_reserved_event(&name) {
+        if mp_names::is_reserved_event(&name) {
             return Err(
                 format!("GA4 keeps the event name {name} for itself; give it another one in eventNames").into(),
             );
@@ -140,7 +141,9 @@ struct Parameters(Json<String, JsonValue>);
 impl Parameters {
     fn set(&mut self, name: &str, value: &Value<'_>) {
         let name = limits::name(name);
-        if self.0.len() >= limits::MAX_PARAMETERS || limits::is_reserved_parameter(&name) || self.0.contains_key(&*name)
+        if self.0.len() >= limits::MAX_PARAMETERS
+            || mp_names::is_reserved_parameter(&name)
+            || self.0.contains_key(&*name)
         {
             return;
         }
@@ -211,7 +214,7 @@ fn user_properties(event: &Event<'_>) -> Option<JsonValue> {
                 Value::String(text) => json!(limits::cut(text, limits::USER_PROPERTY_VALUE)),
                 other => json!(text(other).is_some().then_some(other)?),
             };
-            (!limits::is_reserved_user_property(&name)).then(|| (name.into_owned(), json!({"value": value})))
+            (!mp_names::is_reserved_user_property(&name)).then(|| (name.into_owned(), json!({"value": value})))
         })
         .take(limits::MAX_USER_PROPERTIES)
         .collect();
