@@ -46,8 +46,8 @@ struct Settings {
     /// How long each measurement takes.
     #[arg(long, default_value_t = 6)]
     seconds: u32,
-    /// Connections, each with one hit under way.
-    #[arg(long, default_value_t = 32)]
+    /// Connections, each with one hit under way; with few, what is measured is how long a sync takes.
+    #[arg(long, default_value_t = 128)]
     connections: u32,
     /// Where to write; default: docs/benchmarks.md.
     #[arg(long)]
