@@ -70,9 +70,9 @@ impl<'v> Activation<'v> for HitActivation<'v, '_> {
 
     fn root(&self, root: Root) -> Option<Cow<'v, Value<'v>>> {
         let map = match root {
-            Root::Event => self.event.fields().clone(),
+            Root::Event => self.event.fields().reborrow(),
             Root::Consent => consent_map(&self.consent),
-            Root::Request => self.request?.clone(),
+            Root::Request => self.request?.reborrow(),
             Root::Vars | Root::This => return None,
         };
         Some(Cow::Owned(Value::Map(map)))

@@ -9,7 +9,6 @@ use crate::{
     destinations::Destination,
     log::DestinationId,
     pipeline::{lookup::LookupTables, privacy::IpAddressPolicy},
-    record::Consent,
 };
 
 /// Everything that ingest, pipeline and delivery read of the configuration.
@@ -28,8 +27,6 @@ pub struct Plan {
     pub request_bytes: usize,
     /// `privacy.ipAddress`.
     pub ip_address: IpAddressPolicy,
-    /// `consent.default`.
-    pub consent_default: Consent,
     /// The variables, each before those that read it.
     pub variables: Vec<Variable>,
     /// The lookup tables by name.

@@ -8,7 +8,7 @@ use crate::{
     log::DestinationId,
     pipeline::privacy::IpAddressPolicy,
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
-    record::{Consent, Record},
+    record::Record,
 };
 
 /// A plan of the container `shop` with these clients and destinations, everything else at its default.
@@ -21,7 +21,6 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
         cors: Cors::new(["metrics.shop.example"], []),
         request_bytes: 128 * 1024,
         ip_address: IpAddressPolicy::Keep,
-        consent_default: Consent::default(),
         variables: Vec::new(),
         lookup_tables: Arc::default(),
         destinations: destinations.into_iter().map(Arc::new).collect(),

@@ -42,7 +42,6 @@ pub fn plan(
         cors: container.cors.clone(),
         request_bytes: container.request_bytes(),
         ip_address: container.ip_address(),
-        consent_default: container.consent_default(),
         variables: variables(container, destinations),
         lookup_tables: lookup_tables(container, destinations),
         destinations: planned,

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use tagfleet_crds::{
     SecretSource, TaggingContainer, TaggingContainerSpec,
     conditions::reasons,
-    tagging_container::{self as crd, ClientKind as Wanted, ConsentState, IpAddress, LookupTable},
+    tagging_container::{self as crd, ClientKind as Wanted, IpAddress, LookupTable},
     validate,
 };
 
@@ -26,7 +26,6 @@ use crate::{
         pixel::Pixel,
     },
     pipeline::privacy::IpAddressPolicy,
-    record::{Consent, ConsentSignal},
     secret::Secrets,
 };
 
@@ -115,23 +114,6 @@ impl ContainerForm {
             IpAddress::Keep => IpAddressPolicy::Keep,
             IpAddress::Truncate => IpAddressPolicy::Truncate,
             IpAddress::Remove => IpAddressPolicy::Remove,
-        }
-    }
-
-    /// `consent.default`.
-    #[must_use]
-    pub fn consent_default(&self) -> Consent {
-        let signal = |state: Option<ConsentState>| match state {
-            Some(ConsentState::Granted) => ConsentSignal::Granted,
-            Some(ConsentState::Denied) => ConsentSignal::Denied,
-            None => ConsentSignal::Unset,
-        };
-        let default = self.spec.consent_default();
-        Consent {
-            ad_storage: signal(default.ad_storage),
-            analytics_storage: signal(default.analytics_storage),
-            ad_user_data: signal(default.ad_user_data),
-            ad_personalization: signal(default.ad_personalization),
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::percent_decode_str;
 use tagfleet_expressions::{Map, Value};
 
 use crate::{
     event::{Event, field},
-    ingest::HitRequest,
+    ingest::{HitRequest, query},
     pipeline::privacy::IpAddressPolicy,
 };
 
@@ -44,14 +43,9 @@ pub fn request_map<'r>(request: &HitRequest<'r>, event: &Event<'r>, policy: IpAd
 }
 
 fn query_map(query: &str) -> Map<'_> {
-    query
-        .split('&')
-        .filter(|parameter| !parameter.is_empty())
+    query::pairs(query)
         .take(MAX_QUERY_PARAMETERS)
-        .map(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            (decode(name), Value::from(decode(value)))
-        })
+        .map(|(name, value)| (name, Value::from(value)))
         .collect()
 }
 
@@ -61,13 +55,4 @@ fn header_map(headers: &http::HeaderMap) -> Map<'_> {
         .filter(|(name, _)| !WITHHELD_HEADERS.contains(&name.as_str()))
         .filter_map(|(name, value)| Some((Cow::Borrowed(name.as_str()), Value::from(value.to_str().ok()?))))
         .collect()
-}
-
-/// Form decoding (WHATWG URL, application/x-www-form-urlencoded); what is no UTF-8 becomes U+FFFD.
-fn decode(text: &str) -> Cow<'_, str> {
-    if text.contains('+') {
-        let spaced = text.replace('+', " ");
-        return Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned());
-    }
-    percent_decode_str(text).decode_utf8_lossy()
 }

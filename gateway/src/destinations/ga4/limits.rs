@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::destinations::mapping::cut;
+
 /// Events in one request.
 pub(super) const MAX_EVENTS: usize = 25;
 /// Bytes of one request's body.
@@ -64,12 +66,6 @@ pub(super) fn value<'v>(parameter: &str, text: &'v str) -> &'v str {
         _ => VALUE,
     };
     cut(text, longest)
-}
-
-/// The first characters of a text.
-pub(super) fn cut(text: &str, longest: usize) -> &str {
-    let end = text.char_indices().nth(longest).map_or(text.len(), |(end, _)| end);
-    text.get(..end).unwrap_or(text)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::limits;
 use crate::{
     destinations::{
         Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, answer,
-        mapping::{Budget, Failures, Mapping, text},
+        mapping::{Budget, Failures, Mapping, cut, text},
     },
     event::{Event, field},
     hashing::{self, EmailRule, PhoneRule},
@@ -174,7 +174,7 @@ fn shared(record: &Record<'_>) -> Json<String, JsonValue> {
         event
             .text(field::USER_ID)
             .filter(|id| !id.is_empty())
-            .map(|id| json!(limits::cut(id, 256))),
+            .map(|id| json!(cut(id, 256))),
     );
     put("user_properties", user_properties(event));
     put("consent", consent_object(consent));
@@ -211,7 +211,7 @@ fn user_properties(event: &Event<'_>) -> Option<JsonValue> {
         .filter_map(|(name, value)| {
             let name = limits::user_property_name(name);
             let value = match value {
-                Value::String(text) => json!(limits::cut(text, limits::USER_PROPERTY_VALUE)),
+                Value::String(text) => json!(cut(text, limits::USER_PROPERTY_VALUE)),
                 other => json!(text(other).is_some().then_some(other)?),
             };
             (!mp_names::is_reserved_user_property(&name)).then(|| (name.into_owned(), json!({"value": value})))
