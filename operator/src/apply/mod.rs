@@ -1,0 +1,1 @@
+//! Applies the children of a fleet: the only place that writes them.

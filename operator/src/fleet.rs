@@ -1,0 +1,72 @@
+//! A fleet: a container whose specification is in force, with all that its children are made from. What a [`Fleet`] holds
+//! has passed every check.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use tagfleet_crds::{DestinationSpec, TaggingContainerSpec};
+
+/// The form of an object that is in force: the newest accepted one, which may be older than what stands in the API server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Form<S> {
+    /// The specification.
+    pub spec: S,
+    /// The object's `metadata.uid`.
+    pub uid: String,
+    /// The `metadata.generation` that the specification is of.
+    pub generation: i64,
+}
+
+/// A key of a ConfigMap.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConfigMapKey {
+    /// The ConfigMap.
+    pub config_map: String,
+    /// The key.
+    pub key: String,
+}
+
+/// Kinds that a cluster may or may not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OptionalKinds {
+    /// `HTTPRoute` of Gateway API.
+    pub http_route: bool,
+    /// `ServiceMonitor` of the Prometheus Operator.
+    pub service_monitor: bool,
+    /// `PrometheusRule` of the Prometheus Operator.
+    pub prometheus_rule: bool,
+}
+
+/// What of the operator's own settings shows in children.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// The namespace that the operator runs in, for the NetworkPolicy; none outside a cluster.
+    pub operator_namespace: Option<String>,
+    /// The gateway's image where a container names none.
+    pub gateway_image: String,
+    /// Private ranges that gateways may send to (`--allowed-private-destinations`).
+    pub allowed_private_destinations: Vec<ipnet::IpNet>,
+    /// The kinds that the cluster has.
+    pub kinds: OptionalKinds,
+}
+
+/// All that the children of a container are made from.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// The namespace.
+    pub namespace: String,
+    /// The container's name.
+    pub name: String,
+    /// The container in force.
+    pub container: Form<TaggingContainerSpec>,
+    /// The Destinations in force, by name.
+    pub destinations: BTreeMap<String, Form<DestinationSpec>>,
+    /// The texts of the lookup tables in force.
+    pub tables: BTreeMap<ConfigMapKey, String>,
+    /// The values of the Secret keys that are referred to, by `<secret>..<key>`.
+    pub credentials: BTreeMap<String, ByteString>,
+    /// The gateway's image that the pods are to run now: during a rollout of another fleet still the old one.
+    pub image: String,
+    /// The operator's settings.
+    pub settings: Settings,
+}
