@@ -78,4 +78,46 @@ pub mod reasons {
     pub const JET_STREAM: &str = "JetStream";
     /// The object is paused.
     pub const PAUSED: &str = "Paused";
+    /// Nothing of the object was ever good enough to be in force, so there is nothing to tell.
+    pub const NOT_ACCEPTED: &str = "NotAccepted";
+    /// Enough pods are ready, and serve the configuration in force.
+    pub const SERVING: &str = "Serving";
+    /// Fewer pods are ready than serve at the least.
+    pub const PODS_NOT_READY: &str = "PodsNotReady";
+    /// The Deployment or StatefulSet is not there yet.
+    pub const CREATING: &str = "Creating";
+    /// Pods are being replaced, added or removed.
+    pub const ROLLING_OUT: &str = "RollingOut";
+    /// Some gateways have not taken up the configuration in force yet.
+    pub const CONFIGURING: &str = "Configuring";
+    /// Every pod and every gateway is as it should be.
+    pub const ROLLED_OUT: &str = "RolledOut";
+    /// The rollout of the pods does not go on.
+    pub const ROLLOUT_STUCK: &str = "RolloutStuck";
+    /// A pod does not start or does not stay up.
+    pub const PODS_FAILING: &str = "PodsFailing";
+    /// A pod is ready, but the operator cannot read its `/status`.
+    pub const GATEWAYS_UNREACHABLE: &str = "GatewaysUnreachable";
+    /// Nothing is wrong.
+    pub const HEALTHY: &str = "Healthy";
+    /// A child's name is taken by an object that is not the operator's.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// The API server refuses a child.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
+    /// A newer gateway image waits until the rollout of another fleet is over.
+    pub const WAITING_FOR_ROLLOUT: &str = "WaitingForRollout";
+    /// Every pod runs the wanted image.
+    pub const UP_TO_DATE: &str = "UpToDate";
+    /// The CustomResourceDefinition in the cluster is older than the operator.
+    pub const CUSTOM_RESOURCE_DEFINITION_OLDER: &str = "CustomResourceDefinitionOlder";
+    /// Every Secret that is referred to is there and has arrived, or none is needed.
+    pub const RESOLVED: &str = "Resolved";
+    /// The vendor takes the events, or there are none to send.
+    pub const DELIVERING: &str = "Delivering";
+    /// The vendor fails or cannot be reached; the gateways try again by themselves.
+    pub const VENDOR_FAILING: &str = "VendorFailing";
+    /// The vendor asks for no more events.
+    pub const STOPPED: &str = "Stopped";
+    /// No gateway tells how it stands.
+    pub const NO_GATEWAYS: &str = "NoGateways";
 }

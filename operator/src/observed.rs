@@ -111,10 +111,28 @@ pub struct PodState {
     pub ready: bool,
     /// Whether it is being deleted.
     pub terminating: bool,
+    /// Whether it has ended for good: its address may be another pod's by now.
+    pub finished: bool,
+    /// The image of its gateway.
+    pub image: String,
     /// When it was made, unix seconds.
     pub created: i64,
     /// Why it does not run, in the kubelet's or the scheduler's words: `ImagePullBackOff: ...`, `Unschedulable: ...`.
     pub trouble: Option<String>,
+}
+
+impl PodState {
+    /// Whether it is, or is about to be, one of the fleet's gateways: not on its way out.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        !self.terminating && !self.finished
+    }
+
+    /// Whether it serves.
+    #[must_use]
+    pub const fn serves(&self) -> bool {
+        self.ready && self.is_live()
+    }
 }
 
 impl From<&Pod> for PodState {
@@ -132,6 +150,15 @@ impl From<&Pod> for PodState {
                 .filter(|ip| !ip.is_empty()),
             ready: holds("Ready"),
             terminating: pod.metadata.deletion_timestamp.is_some(),
+            finished: matches!(
+                status.and_then(|status| status.phase.as_deref()),
+                Some("Succeeded" | "Failed")
+            ),
+            image: pod
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.containers.first()?.image.clone())
+                .unwrap_or_default(),
             created: pod
                 .metadata
                 .creation_timestamp
