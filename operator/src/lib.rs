@@ -9,5 +9,6 @@ pub mod apply;
 pub mod build;
 pub mod child;
 pub mod fleet;
+pub mod gateways;
 pub mod observed;
 pub mod verdict;

@@ -1,0 +1,351 @@
+//! A fleet's answers over time, and the report that they make. Pure: answers and the time come in; what to ask, whether
+//! the report changed, and when to ask again go out. Times are durations since the poller's start.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
+
+use super::{
+    answer::{Answer, Totals},
+    figures,
+    report::{DeliveryState, DestinationReport, FleetReport, GatewayReport},
+};
+use crate::observed::PodState;
+
+/// How often a fleet at rest is asked.
+pub const AT_REST: Duration = Duration::from_secs(10);
+/// How often a fleet is asked that has not caught up with a change.
+pub const EAGER: Duration = Duration::from_millis(500);
+/// How long after a change it is asked that often.
+pub const EAGER_FOR: Duration = Duration::from_secs(15);
+/// How often figures are published at most.
+pub const FIGURES_EVERY: Duration = Duration::from_secs(30);
+/// The shortest time that a rate is measured over.
+const FIRST_FIGURES: Duration = Duration::from_secs(9);
+/// Failures in a row after which a gateway counts as unreachable, and its last answer as too old.
+const FAILURES: u32 = 3;
+/// The longest time for which an unreachable gateway is not asked.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// Changes of a destination's state that are published at once within [`STATE_WINDOW`]; further ones wait, so that a
+/// vendor that fails every other request does not make a write of each.
+const STATE_CHANGES: usize = 4;
+/// See [`STATE_CHANGES`].
+const STATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// What is to be asked of a fleet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// Its pods.
+    pub pods: Vec<PodState>,
+    /// The generation in force of each object, as the operator holds it, by kind and name: `Destination/meta`.
+    pub wanted: BTreeMap<String, i64>,
+}
+
+/// What came of asking all gateways of a fleet once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// Whether the report is another one than before.
+    pub changed: bool,
+    /// How long to wait until the next time.
+    pub next: Duration,
+}
+
+/// What is remembered of a fleet between two rounds.
+#[derive(Debug, Default)]
+pub struct FleetState {
+    container: String,
+    target: Target,
+    gateways: BTreeMap<String, Gateway>,
+    eager_until: Duration,
+    state_changes: BTreeMap<String, Vec<Duration>>,
+    figures_at: Option<Duration>,
+    report: Option<Arc<FleetReport>>,
+}
+
+#[derive(Debug)]
+struct Gateway {
+    pod: PodState,
+    answer: Option<Answer>,
+    base: Option<(Duration, Totals)>,
+    failures: u32,
+    error: String,
+    ask_at: Duration,
+}
+
+impl FleetState {
+    /// The beginning, for the fleet of a container of this name.
+    #[must_use]
+    pub fn new(container: &str) -> Self {
+        Self {
+            container: container.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// The report, once there was a round.
+    #[must_use]
+    pub fn report(&self) -> Option<&Arc<FleetReport>> {
+        self.report.as_ref()
+    }
+
+    /// Something changed that the gateways are to take up: they are asked more often for a while.
+    pub fn hurry(&mut self, now: Duration) {
+        self.eager_until = now.saturating_add(EAGER_FOR);
+        for gateway in self.gateways.values_mut() {
+            gateway.ask_at = now;
+        }
+    }
+
+    /// Begins a round: the pods to ask now, and where.
+    pub fn begin(&mut self, now: Duration, target: Target) -> Vec<(String, IpAddr)> {
+        if target != self.target {
+            self.take_up(&target);
+            self.target = target;
+            self.hurry(now);
+        }
+        let due = self.gateways.iter().filter(|(_, gateway)| gateway.ask_at <= now);
+        due.filter_map(|(name, gateway)| Some((name.clone(), gateway.pod.ip.as_ref()?.parse().ok()?)))
+            .collect()
+    }
+
+    /// Pods that are new, or another behind the same name, start anew; pods that are gone are forgotten.
+    fn take_up(&mut self, target: &Target) {
+        let pods = target.pods.iter().filter(|pod| pod.is_live() && pod.ip.is_some());
+        let mut known = std::mem::take(&mut self.gateways);
+        for pod in pods {
+            let same = known
+                .remove(&pod.name)
+                .filter(|gateway| gateway.pod.uid == pod.uid && gateway.pod.ip == pod.ip);
+            let mut gateway = same.unwrap_or_else(|| Gateway::new(pod));
+            if gateway.pod != *pod {
+                gateway.failures = 0;
+                gateway.pod = pod.clone();
+            }
+            self.gateways.insert(pod.name.clone(), gateway);
+        }
+    }
+
+    /// Ends a round with what the pods answered; a pod that was not asked, or is gone by now, is left as it was.
+    pub fn finish(&mut self, now: Duration, answers: Vec<(String, Result<Answer, String>)>) -> Round {
+        for (pod, answer) in answers {
+            if let Some(gateway) = self.gateways.get_mut(&pod) {
+                gateway.hear(now, &self.container, answer);
+            }
+        }
+        let report = self.compose(now);
+        let changed = self.report.as_deref() != Some(&report);
+        if changed {
+            self.report = Some(Arc::new(report));
+        }
+        let eager = now < self.eager_until && self.is_behind();
+        Round {
+            changed,
+            next: if eager { EAGER } else { AT_REST },
+        }
+    }
+
+    /// Whether a gateway has not answered, or has not taken up all that is wanted.
+    fn is_behind(&self) -> bool {
+        let waits = |answer: &Answer| {
+            let mut destinations = answer.destinations.values();
+            destinations.any(|destination| destination.state == DeliveryState::Propagating)
+        };
+        self.gateways.values().any(|gateway| {
+            gateway
+                .answer
+                .as_ref()
+                .is_none_or(|answer| !has_all(answer, &self.target.wanted) || waits(answer))
+        })
+    }
+
+    fn compose(&mut self, now: Duration) -> FleetReport {
+        let before = self.report.clone();
+        let figures_due = self.figures_due(now);
+        let mut destinations = self.destinations_now();
+        for (name, destination) in &mut destinations {
+            if let Some(shown) = before.as_ref().and_then(|report| report.destinations.get(name)) {
+                self.settle(now, name, destination, shown, figures_due);
+            }
+        }
+        self.state_changes.retain(|name, _| destinations.contains_key(name));
+        let (events_per_second, errors) = if figures_due {
+            self.rates(now)
+        } else {
+            let shown = before.filter(|_| self.answers().next().is_some());
+            let shown = shown.as_deref();
+            (
+                shown.and_then(|report| report.events_per_second.clone()),
+                shown.and_then(|report| report.errors.clone()),
+            )
+        };
+        FleetReport {
+            gateways: self
+                .answers()
+                .map(|(pod, answer)| (pod.clone(), shown(answer)))
+                .collect(),
+            unreachable: self
+                .gateways
+                .iter()
+                .filter(|(_, gateway)| gateway.failures >= FAILURES && gateway.pod.ready)
+                .map(|(pod, gateway)| (pod.clone(), gateway.error.clone()))
+                .collect(),
+            destinations,
+            events_per_second,
+            errors,
+        }
+    }
+
+    fn answers(&self) -> impl Iterator<Item = (&String, &Answer)> {
+        self.gateways
+            .iter()
+            .filter_map(|(pod, gateway)| Some((pod, gateway.answer.as_ref()?)))
+    }
+
+    /// Each destination as the answers have it at the moment.
+    fn destinations_now(&self) -> BTreeMap<String, DestinationReport> {
+        let mut gathered: BTreeMap<&String, (DeliveryState, f64, Option<&(i64, String)>)> = BTreeMap::new();
+        for (name, destination) in self.answers().flat_map(|(_, answer)| &answer.destinations) {
+            let (state, lag, error) = gathered.entry(name).or_default();
+            *state = (*state).max(destination.state);
+            *lag = lag.max(destination.lag_seconds);
+            *error = (*error).max(destination.last_error.as_ref());
+        }
+        gathered
+            .into_iter()
+            .map(|(name, (state, lag, error))| {
+                let report = DestinationReport {
+                    state,
+                    lag: figures::age(lag),
+                    last_error: error.map(|(_, message)| message.clone()),
+                };
+                (name.clone(), report)
+            })
+            .collect()
+    }
+
+    /// A change of state shows at once, with lag and error of that moment, unless the state changes all the time. Else lag
+    /// and error wait for the time of the figures.
+    fn settle(
+        &mut self,
+        now: Duration,
+        name: &str,
+        destination: &mut DestinationReport,
+        shown: &DestinationReport,
+        figures_due: bool,
+    ) {
+        if destination.state == shown.state {
+            if !figures_due {
+                *destination = shown.clone();
+            }
+            return;
+        }
+        let changes = self.state_changes.entry(name.to_owned()).or_default();
+        changes.retain(|at| now.saturating_sub(*at) < STATE_WINDOW);
+        if changes.len() < STATE_CHANGES {
+            changes.push(now);
+        } else {
+            *destination = shown.clone();
+        }
+    }
+
+    /// Whether it is time for figures: 30 s after the last ones; for the first, as soon as they can be measured.
+    fn figures_due(&self, now: Duration) -> bool {
+        let measured = |base: &Option<(Duration, Totals)>| {
+            base.as_ref()
+                .is_some_and(|(at, _)| now.saturating_sub(*at) >= FIRST_FIGURES)
+        };
+        match self.figures_at {
+            Some(at) => now.saturating_sub(at) >= FIGURES_EVERY,
+            None => self.gateways.values().any(|gateway| measured(&gateway.base)),
+        }
+    }
+
+    /// Events a second and share of errors since the last figures. What is measured next begins here.
+    fn rates(&mut self, now: Duration) -> (Option<String>, Option<String>) {
+        self.figures_at = Some(now);
+        let (mut events_per_second, mut requests, mut errors, mut measured) = (0.0, 0.0, 0.0, false);
+        for gateway in self.gateways.values_mut() {
+            let (Some(answer), Some((at, base))) = (&gateway.answer, gateway.base) else {
+                continue;
+            };
+            let seconds = now.saturating_sub(at).as_secs_f64();
+            if seconds > 0.0 {
+                measured = true;
+                events_per_second += difference(answer.totals.events, base.events) / seconds;
+                requests += difference(answer.totals.requests, base.requests);
+                errors += difference(answer.totals.errors, base.errors);
+            }
+            gateway.base = Some((now, answer.totals));
+        }
+        (
+            measured.then(|| figures::two_digits(events_per_second)),
+            measured.then(|| figures::percent(errors, requests)),
+        )
+    }
+}
+
+impl Gateway {
+    fn new(pod: &PodState) -> Self {
+        Self {
+            pod: pod.clone(),
+            answer: None,
+            base: None,
+            failures: 0,
+            error: String::new(),
+            ask_at: Duration::ZERO,
+        }
+    }
+
+    fn hear(&mut self, now: Duration, container: &str, answer: Result<Answer, String>) {
+        match answer {
+            Ok(answer) if answer.container == container => self.answered(now, answer),
+            Ok(answer) => {
+                let other: String = answer.container.chars().take(63).collect();
+                self.failed(now, format!("it serves the container {other}"));
+            }
+            Err(error) => self.failed(now, error),
+        }
+    }
+
+    fn answered(&mut self, now: Duration, answer: Answer) {
+        let restarted = self.answer.as_ref().is_some_and(|before| {
+            answer.uptime_seconds < before.uptime_seconds
+                || answer.totals.requests < before.totals.requests
+                || answer.totals.events < before.totals.events
+        });
+        if restarted || self.base.is_none() {
+            self.base = Some((now, answer.totals));
+        }
+        self.answer = Some(answer);
+        self.failures = 0;
+    }
+
+    /// An answer stays in force through a failure or two; a pod that goes on failing is asked less and less often.
+    fn failed(&mut self, now: Duration, error: String) {
+        self.error = error;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= FAILURES {
+            self.answer = None;
+            self.base = None;
+            let pause = AT_REST.saturating_mul(1 << (self.failures - FAILURES).min(3));
+            self.ask_at = now.saturating_add(pause.min(LONGEST_PAUSE));
+        }
+    }
+}
+
+fn shown(answer: &Answer) -> GatewayReport {
+    GatewayReport {
+        generations: answer.generations.clone(),
+        refusals: answer.refusals.clone(),
+    }
+}
+
+fn has_all(answer: &Answer, wanted: &BTreeMap<String, i64>) -> bool {
+    wanted
+        .iter()
+        .all(|(object, generation)| answer.generations.get(object).is_some_and(|found| found >= generation))
+}
+
+/// Totals fit a double's 53 bits for all that a gateway may ever count.
+#[allow(clippy::cast_precision_loss)]
+fn difference(now: u64, before: u64) -> f64 {
+    now.saturating_sub(before) as f64
+}
