@@ -11,4 +11,5 @@ pub mod child;
 pub mod fleet;
 pub mod gateways;
 pub mod observed;
+pub mod status;
 pub mod verdict;

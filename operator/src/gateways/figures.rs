@@ -30,16 +30,42 @@ pub fn percent(part: f64, whole: f64) -> String {
     format!("{}%", two_digits(share.min(100.0)))
 }
 
-/// An age in its largest whole unit: `0s`, `59s`, `12m`, `47h`, `9d`.
-#[must_use]
-pub fn age(seconds: f64) -> String {
-    let seconds = if seconds.is_finite() { seconds.max(0.0) } else { 0.0 };
-    for (unit, length, most) in [("s", 1.0, 60.0), ("m", 60.0, 60.0), ("h", 3_600.0, 48.0)] {
-        if seconds < length * most {
-            return format!("{}{unit}", (seconds / length).floor());
+/// An age in its largest whole unit: `0s`, `59s`, `12m`, `47h`, `9d`. Ages compare as long as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Age {
+    seconds: u64,
+}
+
+/// The units, each with its length in seconds and the age that it ends at.
+const UNITS: [(&str, u64, u64); 4] = [
+    ("s", 1, 60),
+    ("m", 60, 3_600),
+    ("h", 3_600, 172_800),
+    ("d", 86_400, u64::MAX),
+];
+
+impl Age {
+    /// An age of so many seconds, rounded down. What is not finite, or negative, is no age.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // `as` keeps within the bounds and maps NaN to 0
+    pub fn of(seconds: f64) -> Self {
+        let whole = if seconds.is_finite() { seconds as u64 } else { 0 };
+        let length = UNITS
+            .iter()
+            .find(|(_, _, end)| whole < *end)
+            .map_or(1, |(_, length, _)| *length);
+        Self {
+            seconds: whole - whole % length,
         }
     }
-    format!("{}d", (seconds / 86_400.0).floor())
+}
+
+impl std::fmt::Display for Age {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = UNITS.iter().find(|(_, _, end)| self.seconds < *end);
+        let (unit, length, _) = unit.unwrap_or(&UNITS[0]);
+        write!(f, "{}{unit}", self.seconds / length)
+    }
 }
 
 #[cfg(test)]
@@ -97,7 +123,9 @@ mod tests {
             (172_800.0, "2d"),
             (f64::INFINITY, "0s"),
         ] {
-            assert_eq!(age(seconds), text, "{seconds}");
+            assert_eq!(Age::of(seconds).to_string(), text, "{seconds}");
         }
+        assert!(Age::of(61.0) > Age::of(59.0));
+        assert_eq!(Age::of(754.0), Age::of(721.0));
     }
 }

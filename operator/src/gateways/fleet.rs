@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use super::{
     answer::{Answer, Totals},
-    figures,
+    figures::{self, Age},
     report::{DeliveryState, DestinationReport, FleetReport, GatewayReport},
 };
 use crate::observed::PodState;
@@ -201,24 +201,19 @@ impl FleetState {
 
     /// Each destination as the answers have it at the moment.
     fn destinations_now(&self) -> BTreeMap<String, DestinationReport> {
-        let mut gathered: BTreeMap<&String, (DeliveryState, f64, Option<&(i64, String)>)> = BTreeMap::new();
+        let mut reports: BTreeMap<String, DestinationReport> = BTreeMap::new();
+        let mut newest: BTreeMap<&str, &(i64, String)> = BTreeMap::new();
         for (name, destination) in self.answers().flat_map(|(_, answer)| &answer.destinations) {
-            let (state, lag, error) = gathered.entry(name).or_default();
-            *state = (*state).max(destination.state);
-            *lag = lag.max(destination.lag_seconds);
-            *error = (*error).max(destination.last_error.as_ref());
+            let report = reports.entry(name.clone()).or_default();
+            report.state = report.state.max(destination.state);
+            report.lag = report.lag.max(Age::of(destination.lag_seconds));
+            if let Some(error) = &destination.last_error {
+                let newest = newest.entry(name).or_insert(error);
+                *newest = error.max(newest);
+                report.last_error = Some(newest.1.clone());
+            }
         }
-        gathered
-            .into_iter()
-            .map(|(name, (state, lag, error))| {
-                let report = DestinationReport {
-                    state,
-                    lag: figures::age(lag),
-                    last_error: error.map(|(_, message)| message.clone()),
-                };
-                (name.clone(), report)
-            })
-            .collect()
+        reports
     }
 
     /// A change of state shows at once, with lag and error of that moment, unless the state changes all the time. Else lag

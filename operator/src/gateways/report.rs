@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::figures::Age;
+
 /// What the gateways of a fleet say, as status shows it. Equal reports give equal status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FleetReport {
@@ -67,8 +69,8 @@ pub struct Refusal {
 pub struct DestinationReport {
     /// The worst state of all gateways.
     pub state: DeliveryState,
-    /// Age of the oldest event not yet delivered, in the gateway that lags most: `3s`, `12m`.
-    pub lag: String,
+    /// Age of the oldest event not yet delivered, in the gateway that lags most.
+    pub lag: Age,
     /// The newest of the gateways' last failures.
     pub last_error: Option<String>,
 }
