@@ -5,11 +5,19 @@
 //! [`build`] (pure: the children) → [`apply`] (client: the only place that writes children) → [`status`] (pure: what is
 //! to be told, from what the API server returned). [`controller`] wires them to the streams of [`watch`].
 
+pub mod admin;
 pub mod apply;
 pub mod build;
 pub mod child;
+pub mod cli;
 pub mod fleet;
 pub mod gateways;
+pub mod leader;
+pub mod logging;
+pub mod metrics;
 pub mod observed;
+pub mod readiness;
+pub mod run;
+pub mod served_crds;
 pub mod status;
 pub mod verdict;

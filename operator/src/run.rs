@@ -1,0 +1,202 @@
+//! `run`: starts what the operator runs on, then its controllers, and stops them in order.
+
+use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use ipnet::IpNet;
+use kube::{Client, Config};
+use serde_json::json;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    admin::{Admin, AdminError, AdminServer},
+    leader::{self, Leader, LeaderError},
+    logging,
+    metrics::Metrics,
+    readiness::Readiness,
+    served_crds::{self, Cluster},
+};
+
+/// How long connecting to the API server may take; kube's own default of 30 s outlasts every deadline here.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// What to look after, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The one namespace to look after; none for all.
+    pub namespace: Option<String>,
+    /// The gateway's image where a container names none.
+    pub gateway_image: String,
+    /// Private ranges that gateways may send to.
+    pub allowed_private_destinations: Vec<IpNet>,
+    /// The admin listener.
+    pub admin: SocketAddr,
+    /// The Lease; none to write without one.
+    pub lease: Option<LeaseOptions>,
+}
+
+/// The Lease by which operators choose a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseOptions {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; none for the operator's own.
+    pub namespace: Option<String>,
+}
+
+/// Why the operator does not start, or ends without being told to.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error("no way to an API server: {0}; run it in a pod, or set KUBECONFIG")]
+    Config(#[from] kube::config::InferConfigError),
+    #[error("no client for the API server: {0}")]
+    Client(#[from] kube::Error),
+    #[error("{0}")]
+    Admin(#[from] AdminError),
+    #[error("{0}")]
+    Leader(#[from] LeaderError),
+    #[error("{0}; this process ends so that it writes nothing any more")]
+    Lost(String),
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the system refuses a thread or a signal handler: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT. Exit code 1 when it cannot start, and when it loses the lease.
+#[must_use]
+pub fn run(options: &Options) -> ExitCode {
+    logging::start();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return ended(Err(RunError::System(error))),
+    };
+    let result = runtime.block_on(operate(options));
+    // What is under way after a lost lease is not waited for.
+    runtime.shutdown_background();
+    ended(result)
+}
+
+fn ended(result: Result<(), RunError>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("stopping");
+    }
+}
+
+async fn operate(options: &Options) -> Result<(), RunError> {
+    let mut stop = Stop::new()?;
+    let metrics = Arc::new(Metrics::new()?);
+    let readiness = Arc::new(Readiness::new());
+    let admin = Arc::new(Admin::new(Arc::clone(&readiness), Arc::clone(&metrics)));
+    let admin_server = AdminServer::start(options.admin, Arc::clone(&admin))?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        admin = %admin_server.address(),
+        namespace = options.namespace.as_deref().unwrap_or("all"),
+        "started"
+    );
+
+    let mut config = Config::infer().await?;
+    config.connect_timeout = Some(CONNECT);
+    let client = Client::try_from(config.clone())?;
+    let leader = match &options.lease {
+        Some(lease) => Some(stand(&config, lease, &admin, &metrics)?),
+        None => {
+            metrics.set_leader(true);
+            None
+        }
+    };
+
+    let result = tokio::select! {
+        () = stop.asked() => Ok(()),
+        why = lost(leader.as_deref()) => Err(RunError::Lost(why)),
+        () = work(&client, options, leader.as_deref(), &readiness, &metrics) => Ok(()),
+    };
+    readiness.set_stopping();
+    if result.is_ok()
+        && let Some(leader) = leader
+    {
+        leader.release().await;
+        tracing::info!("stopped");
+    }
+    result
+}
+
+/// Stands for election, and shows how that goes.
+fn stand(config: &Config, lease: &LeaseOptions, admin: &Admin, metrics: &Metrics) -> Result<Arc<Leader>, RunError> {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "operator".to_owned());
+    let namespace = lease.namespace.as_deref().unwrap_or(&config.default_namespace);
+    let settings = leader::Settings::new(namespace, &lease.name, &host);
+    let (lease, identity) = (format!("{namespace}/{}", lease.name), settings.identity.clone());
+    let leader = Arc::new(Leader::start(config, settings)?);
+    metrics.on_scrape({
+        let leader = Arc::downgrade(&leader);
+        move |metrics| metrics.set_leader(leader.upgrade().is_some_and(|leader| leader.is_leader()))
+    });
+    admin.show("leader", {
+        let leader = Arc::downgrade(&leader);
+        move || {
+            let leads = leader.upgrade().is_some_and(|leader| leader.is_leader());
+            json!({"lease": lease, "identity": identity, "leads": leads})
+        }
+    });
+    Ok(leader)
+}
+
+async fn lost(leader: Option<&Leader>) -> String {
+    match leader {
+        Some(leader) => leader.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the CRDs and the lease, then runs the controllers.
+async fn work(
+    client: &Client,
+    options: &Options,
+    leader: Option<&Leader>,
+    readiness: &Arc<Readiness>,
+    metrics: &Arc<Metrics>,
+) {
+    let cluster = served_crds::installed(client.clone(), Arc::clone(readiness), Arc::clone(metrics)).await;
+    if let Some(leader) = leader {
+        tracing::info!("waiting for the lease");
+        leader.acquired().await;
+    }
+    tracing::info!("leading");
+    controllers(client, options, cluster).await;
+}
+
+/// The controllers at work.
+async fn controllers(_client: &Client, _options: &Options, _cluster: watch::Receiver<Cluster>) {
+    std::future::pending::<()>().await;
+}
