@@ -1,15 +1,21 @@
 # Each target is one line: a script, or cargo.
 
-.PHONY: help demo test bench fuzz generate fmt
+.PHONY: help demo test cluster-up cluster-down bench fuzz generate fmt
 
 help:      ## what there is
-	@grep -E '^[a-z]+: .*##' Makefile | sed 's/: *##/\t/'
+	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: *##/\t/'
 
 demo:      ## build, serve examples/quickstart on loopback, send hits, show what was delivered, print a page to play with
 	@scripts/demo
 
 test:      ## install what is missing and run every check and test
 	@scripts/test
+
+cluster-up:   ## start a real Kubernetes control plane on loopback, with both kinds installed, to try things in
+	@scripts/cluster up
+
+cluster-down: ## end it
+	@scripts/cluster down
 
 bench:     ## measure the gateway against nginx on this machine and write docs/benchmarks.md
 	@scripts/bench

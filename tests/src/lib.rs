@@ -12,6 +12,7 @@
     clippy::print_stdout
 )]
 
+pub mod cluster;
 pub mod gateway;
 pub mod hit;
 pub mod http;

@@ -6,13 +6,18 @@ use std::{
 };
 
 /// Asks every 20 ms until there is an answer; panics with `what` when there is none in time.
-pub fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, patience: Duration, ask: impl FnMut() -> Option<T>) -> T {
+    within(patience, ask).unwrap_or_else(|| panic!("waited {patience:?} in vain: {what}"))
+}
+
+/// Asks every 20 ms until there is an answer, or the time is over.
+pub fn within<T>(patience: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + patience;
     loop {
-        if let Some(answer) = ask() {
+        let answer = ask();
+        if answer.is_some() || Instant::now() >= deadline {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {patience:?} in vain: {what}");
         thread::sleep(Duration::from_millis(20));
     }
 }
