@@ -1,7 +1,10 @@
 //! A fleet: a container whose specification is in force, with all that its children are made from. What a [`Fleet`] holds
 //! has passed every check.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
 
 use k8s_openapi::ByteString;
 use tagfleet_crds::{DestinationSpec, TaggingContainerSpec};
@@ -46,6 +49,9 @@ pub struct Settings {
     pub gateway_image: String,
     /// Private ranges that gateways may send to (`--allowed-private-destinations`).
     pub allowed_private_destinations: Vec<ipnet::IpNet>,
+    /// Where the API server is reached, for the NetworkPolicy: its Service and what stands behind it. Empty where that is
+    /// not known.
+    pub api_server: BTreeSet<SocketAddr>,
     /// The kinds that the cluster has.
     pub kinds: OptionalKinds,
 }
