@@ -139,7 +139,11 @@ impl Admin {
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
             },
             "/status" if reading => {
-                let status = self.board.status(&serving.sources(&serving.plan.load()), self.ready());
+                let status = self.board.status(
+                    &serving.sources(&serving.plan.load()),
+                    self.metrics.totals(),
+                    self.ready(),
+                );
                 match serde_json::to_vec_pretty(&status) {
                     Ok(status) => with_type(StatusCode::OK, "application/json", status),
                     Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

@@ -23,7 +23,7 @@ use prometheus::{
 pub use scrape::Sources;
 pub(crate) use scrape::lag;
 
-use crate::plan::Plan;
+use crate::{plan::Plan, status::Totals};
 
 /// Seconds that resolve 1 ms to 1 s; 0.1 is the bound of the default objective `monitoring.objectives.latency`.
 const REQUEST_SECONDS: &[f64] = &[
@@ -220,6 +220,18 @@ impl Metrics {
         }
     }
 
+    /// Requests, errors and events since the start, over all clients.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        let server_error = |labels: &HashMap<&str, &str>| labels.get("code").is_some_and(|code| code.starts_with('5'));
+        let accepted = |labels: &HashMap<&str, &str>| labels.get("outcome") == Some(&"accepted");
+        Totals {
+            requests: sum(&self.requests, |_| true),
+            errors: sum(&self.requests, server_error),
+            events: sum(&self.events, accepted),
+        }
+    }
+
     /// Counts the refusal of an object (`Destination/meta`).
     pub fn config_error(&self, object: &str) {
         self.config_errors.with_label_values(&[object]).inc();
@@ -278,12 +290,25 @@ impl Derived {
     }
 }
 
+/// The sum of the series whose labels fit.
+fn sum(series: &IntCounterVec, fits: impl Fn(&HashMap<&str, &str>) -> bool) -> u64 {
+    let families = series.collect();
+    let metrics = families.iter().flat_map(|family| family.get_metric());
+    let fitting = metrics.filter(|metric| fits(&labels(metric)));
+    // Counters of whole numbers are told as doubles, exact up to 2^53.
+    fitting.map(|metric| metric.get_counter().get_value() as u64).sum()
+}
+
+fn labels(metric: &prometheus::proto::Metric) -> HashMap<&str, &str> {
+    let pairs = metric.get_label().iter();
+    pairs.map(|pair| (pair.name(), pair.value())).collect()
+}
+
 /// Removes the series whose label `label` has a value that `keep` does not want.
 fn retain<T: MetricVecBuilder>(series: &MetricVec<T>, label: &str, keep: impl Fn(&str) -> bool) {
     for family in series.collect() {
         for metric in family.get_metric() {
-            let pairs = metric.get_label().iter();
-            let labels: HashMap<&str, &str> = pairs.map(|pair| (pair.name(), pair.value())).collect();
+            let labels = labels(metric);
             if !labels.get(label).is_some_and(|value| keep(value)) && series.remove(&labels).is_err() {
                 // Another thread applied a plan at the same time and was faster.
                 tracing::debug!(label, "a series was gone already");

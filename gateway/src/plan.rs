@@ -15,6 +15,8 @@ use crate::{
 pub struct Plan {
     /// The hash of the applied configuration (`tagfleet_config_info`).
     pub version: String,
+    /// The container and its destinations.
+    pub objects: Vec<ObjectInForce>,
     /// The container's name (label `tagging_container`).
     pub container: Arc<str>,
     /// The clients, in the order in which they may claim a request.
@@ -61,8 +63,27 @@ pub struct PlannedDestination {
     pub tokens: Option<Arc<dyn crate::delivery::tokens::TokenSource>>,
     /// `paused`: nothing is sent, the backlog waits at its cursor.
     pub paused: bool,
+    /// A credential is not there yet: nothing is sent, the backlog waits at its cursor.
+    pub awaits_credentials: bool,
     /// Changes when anything above changed: delivery then takes up the new form.
     pub fingerprint: String,
+}
+
+impl PlannedDestination {
+    /// Whether anything is sent to it.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        !self.paused && !self.awaits_credentials
+    }
+}
+
+/// An object in the form that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInForce {
+    /// Kind and name, `Destination/meta`.
+    pub object: String,
+    /// Its generation, where its manifest tells one.
+    pub generation: Option<i64>,
 }
 
 /// When a destination fires. GTM's trigger.

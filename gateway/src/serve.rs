@@ -7,20 +7,28 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tagfleet_crds::tagging_container::{self as crd, Buffer, BufferKind};
 use tokio::{
     runtime::Handle,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 
 use crate::{
     admin::{Admin, AdminError, AdminServer, Serving},
     clock,
-    config::{files::Sources, finding::Finding, live::Config, report::Reporter},
+    config::{
+        files::{Snapshot, Sources},
+        finding::Finding,
+        live::{Awaited, Config},
+        report::Reporter,
+        rules::Rules,
+        source::Source,
+    },
     delivery::{
         Parts, Supervisor,
         addresses::AddressPolicy,
@@ -50,16 +58,48 @@ const DELIVERY_GRACE: Duration = Duration::from_secs(10);
 /// What to serve, and where.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where the configuration comes from.
+    /// Files and folders of the configuration.
     pub sources: Sources,
-    /// The container, where there are several.
-    pub container: Option<String>,
+    /// What else it comes from.
+    pub mode: Mode,
     /// The public listener.
     pub listen: SocketAddr,
     /// The admin listener.
     pub admin: SocketAddr,
     /// Where log and dead letters live.
     pub data_dir: PathBuf,
+}
+
+/// Where the configuration comes from beside files.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// From nowhere else.
+    Files {
+        /// The container, where there are several.
+        container: Option<String>,
+    },
+    /// From the API server, whose objects are laid over what is mounted.
+    Kubernetes {
+        /// The namespace of container and destinations.
+        namespace: String,
+        /// The container.
+        container: String,
+        /// Private ranges that destinations may reach.
+        allowed_private_destinations: Vec<IpNet>,
+    },
+}
+
+impl Mode {
+    /// Where destinations may lead.
+    fn addresses(&self) -> AddressPolicy {
+        match self {
+            Self::Files { .. } => AddressPolicy::AllowAll,
+            Self::Kubernetes {
+                allowed_private_destinations,
+                ..
+            } => AddressPolicy::PublicOnly(allowed_private_destinations.as_slice().into()),
+        }
+    }
 }
 
 /// Why the gateway does not start.
@@ -131,31 +171,29 @@ fn start_logging() {
 }
 
 async fn serve(options: &Options) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let loaded = Config::load(options.sources.clone(), options.container.as_deref());
-    let mut config = loaded.map_err(StartError::Configuration)?;
-    let mut watch = config.watch()?;
-    let gateway = Gateway::start(options, &config).await?;
+    let mut stop = Stop::listen()?;
+    let Some((mut config, mut source, desk)) = configure(options, &mut stop).await? else {
+        return Ok(());
+    };
+    let mut gateway = Gateway::start(options, &config, desk)?;
     tracing::info!(
         listen = %gateway.server.address(),
-        admin = %gateway.admin_server.address(),
+        admin = %gateway.desk.server.address(),
         container = %config.name(),
         configuration = gateway.plan.load().version,
         "serving"
     );
-    let mut reporter = Reporter::default();
-    reporter.report(config.findings(), &gateway.metrics, &gateway.board);
+    gateway.desk.report(&config);
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            watching = config.changed(&mut watch) => {
-                reporter.report(config.findings(), &gateway.metrics, &gateway.board);
+            () = stop.asked() => break,
+            watching = config.changed(&mut source) => {
+                gateway.desk.report(&config);
                 gateway.apply(&config);
                 if !watching {
                     tracing::error!("the configuration's files can no longer be watched; restart to take up changes");
-                    tokio::select! { _ = terminate.recv() => break, _ = interrupt.recv() => break }
+                    stop.asked().await;
+                    break;
                 }
             }
         }
@@ -164,14 +202,118 @@ async fn serve(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
+/// The configuration to start with, and what tells of later ones. In file mode mistakes end the start; in a cluster the
+/// gateway waits until there is something to serve, with its admin listener open. None when it is told to stop meanwhile.
+async fn configure(options: &Options, stop: &mut Stop) -> Result<Option<(Config, Source, Desk)>, StartError> {
+    match &options.mode {
+        Mode::Files { container } => {
+            let loaded = Config::load(&options.sources, container.as_deref());
+            let config = loaded.map_err(StartError::Configuration)?;
+            let source = Source::files(options.sources.clone(), config.snapshot().clone())?;
+            let desk = Desk::open(options.admin, config.name()).await?;
+            Ok(Some((config, source, desk)))
+        }
+        Mode::Kubernetes {
+            namespace, container, ..
+        } => {
+            let mut desk = Desk::open(options.admin, container).await?;
+            let mounted = options.sources.read();
+            let mut source = Source::kubernetes(options.sources.clone(), mounted.clone(), namespace, container)?;
+            let awaited = Awaited::new(Rules::of_cluster(options.mode.addresses()), namespace, container);
+            let config = tokio::select! {
+                () = stop.asked() => None,
+                config = wait_for_container(awaited, mounted, &mut source, &mut desk) => Some(config),
+            };
+            Ok(config.map(|config| (config, source, desk)))
+        }
+    }
+}
+
+/// Takes in what is there until the container can be served.
+async fn wait_for_container(
+    mut awaited: Awaited,
+    mut snapshot: Snapshot,
+    source: &mut Source,
+    desk: &mut Desk,
+) -> Config {
+    let mut told = false;
+    loop {
+        if let Some(config) = awaited.update(snapshot, Instant::now()) {
+            return config;
+        }
+        desk.reporter.report(awaited.findings(), &desk.metrics, &desk.board);
+        if !std::mem::replace(&mut told, true) {
+            tracing::warn!(
+                "no TaggingContainer of this name that can be served, neither among the manifests nor at the API \
+                 server: waiting for one"
+            );
+        }
+        let Some(next) = source.next().await else {
+            tracing::error!("the configuration's files can no longer be watched; restart to take up changes");
+            return std::future::pending().await;
+        };
+        snapshot = next;
+    }
+}
+
+/// The signals that end the gateway.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits until the gateway is told to stop.
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What tells of the gateway, before there is anything to serve and after.
+struct Desk {
+    metrics: Arc<Metrics>,
+    board: Arc<Board>,
+    admin: Arc<Admin>,
+    server: AdminServer,
+    reporter: Reporter,
+}
+
+impl Desk {
+    /// Opens the admin listener.
+    async fn open(address: SocketAddr, container: &str) -> Result<Self, StartError> {
+        let metrics = Arc::new(Metrics::new(container)?);
+        let board = Arc::new(Board::new());
+        let admin = Arc::new(Admin::new(Arc::clone(&board), Arc::clone(&metrics)));
+        Ok(Self {
+            server: AdminServer::start(address, Arc::clone(&admin)).await?,
+            metrics,
+            board,
+            admin,
+            reporter: Reporter::default(),
+        })
+    }
+
+    /// Tells of what is refused.
+    fn report(&mut self, config: &Config) {
+        self.reporter.report(config.findings(), &self.metrics, &self.board);
+    }
+}
+
 /// The gateway at work.
 struct Gateway {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
-    metrics: Arc<Metrics>,
-    board: Arc<Board>,
-    admin: Arc<Admin>,
-    admin_server: AdminServer,
+    desk: Desk,
     delivery: Supervisor,
     server: Server,
     /// What the log was opened with.
@@ -180,24 +322,19 @@ struct Gateway {
 
 impl Gateway {
     /// Starts the stations from the end of the way to its beginning, so that no hit comes before it can be kept.
-    async fn start(options: &Options, config: &Config) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new(config.name())?);
-        let board = Arc::new(Board::new());
-        let admin = Arc::new(Admin::new(Arc::clone(&board), Arc::clone(&metrics)));
-        let admin_server = AdminServer::start(options.admin, Arc::clone(&admin)).await?;
-
+    fn start(options: &Options, config: &Config, desk: Desk) -> Result<Self, StartError> {
         let buffer = config.container().spec.effective_buffer();
         let store = Store::open(&buffer, &options.data_dir)?;
         let log = Arc::clone(&store.log);
         let plan = config.plan(&mut |name| log.register(name))?;
-        metrics.plan_applied(&plan);
+        desk.metrics.plan_applied(&plan);
         let delivery = Supervisor::start(
             Parts {
                 log: Arc::clone(&log),
-                transport: Arc::new(HttpClient::new(AddressPolicy::AllowAll)?),
+                transport: Arc::new(HttpClient::new(options.mode.addresses())?),
                 dead_letters: Arc::clone(&store.dead_letters),
-                metrics: Arc::clone(&metrics),
-                board: Arc::clone(&board),
+                metrics: Arc::clone(&desk.metrics),
+                board: Arc::clone(&desk.board),
                 state_dir: store.folder,
                 now_ms: clock::now_ms,
             },
@@ -210,13 +347,13 @@ impl Gateway {
         let intake = Arc::new(Intake::new(
             Arc::clone(&plan),
             Arc::clone(&log),
-            Arc::clone(&metrics),
+            Arc::clone(&desk.metrics),
             &limits,
         ));
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
         let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
-        admin.set_serving(Serving {
+        desk.admin.set_serving(Serving {
             plan: Arc::clone(&plan),
             log: Arc::clone(&log),
             dead_letters: Box::new(move || {
@@ -231,10 +368,7 @@ impl Gateway {
         Ok(Self {
             plan,
             log,
-            metrics,
-            board,
-            admin,
-            admin_server,
+            desk,
             delivery,
             server,
             buffer,
@@ -257,8 +391,9 @@ impl Gateway {
         if plan.version != self.plan.load().version {
             tracing::info!(configuration = plan.version, "configuration applied");
         }
-        self.metrics.plan_applied(&plan);
-        self.board
+        self.desk.metrics.plan_applied(&plan);
+        self.desk
+            .board
             .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));
         self.delivery.apply(&plan);
         self.plan.store(Arc::new(plan));
@@ -267,14 +402,14 @@ impl Gateway {
     /// Stops in the order of the way: no more hits, then what delivery can still end, then the log.
     async fn stop(self) {
         tracing::info!("stopping");
-        self.admin.set_stopping();
+        self.desk.admin.set_stopping();
         let cut = self.server.stop(INGEST_GRACE).await;
         if cut > 0 {
             tracing::warn!(connections = cut, "connections had to be cut");
         }
         self.delivery.shutdown(DELIVERY_GRACE).await;
         self.log.close();
-        drop(self.admin_server);
+        drop(self.desk);
         tracing::info!("stopped");
     }
 }

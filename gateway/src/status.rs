@@ -34,6 +34,8 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
     /// How full the buffer is.
     pub buffer: BufferStatus,
+    /// What was counted since the start.
+    pub totals: Totals,
     /// What of the configuration was refused, and why.
     pub refusals: Vec<Refusal>,
 }
@@ -44,6 +46,31 @@ pub struct Status {
 pub struct Configuration {
     /// Its hash, as in `tagfleet_config_info`.
     pub version: String,
+    /// The container and its destinations in the form that is in force.
+    pub objects: Vec<ObjectStatus>,
+}
+
+/// An object in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectStatus {
+    /// Kind and name, `Destination/meta`.
+    pub object: String,
+    /// The generation in force, where the API server or the manifest tells one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+}
+
+/// What was counted since the gateway started. A client that is taken away takes its counts along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Requests answered on the public listener.
+    pub requests: u64,
+    /// Those of them answered with a 5xx.
+    pub errors: u64,
+    /// Events accepted.
+    pub events: u64,
 }
 
 /// A client.
@@ -141,12 +168,24 @@ pub enum Delivery {
         /// When, unix milliseconds.
         next_attempt_ms: i64,
     },
-    /// The vendor refuses the credentials, or they have not arrived: it waits for others.
-    WaitingForCredentials,
+    /// It waits for credentials.
+    WaitingForCredentials {
+        /// Why.
+        reason: CredentialsReason,
+    },
     /// The receiver asks for no more events: it waits for another configuration.
     Stopped,
     /// `paused` is set.
     Paused,
+}
+
+/// Why a destination waits for credentials. The words are reasons of the condition `CredentialsResolved`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum CredentialsReason {
+    /// They are not mounted in this pod yet.
+    Propagating,
+    /// The vendor refuses them.
+    CredentialsRejected,
 }
 
 /// The last failure of a destination.
@@ -165,6 +204,12 @@ pub struct LastError {
 pub struct Refusal {
     /// Kind and name, `Destination/meta`.
     pub object: String,
+    /// The generation that is refused, where the API server or the manifest tells one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
+    /// `Propagating` when nothing is wrong with the object, and what it refers to is on its way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// The field's path, `spec.trigger.when`.
     pub field: String,
     /// What is wrong, and how to put it right.
@@ -226,7 +271,7 @@ impl Board {
 
     /// Everything together.
     #[must_use]
-    pub fn status(&self, sources: &Sources<'_>, ready: bool) -> Status {
+    pub fn status(&self, sources: &Sources<'_>, totals: Totals, ready: bool) -> Status {
         let notes = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
         // A name that comes back keeps its ledger; one that is gone is not shown, its backlog waits in the log.
         let names: BTreeSet<&str> = sources.plan.destinations.iter().map(|planned| &*planned.name).collect();
@@ -246,6 +291,10 @@ impl Board {
         let clients = sources.plan.clients.iter().map(|client| ClientStatus {
             name: client.name.clone(),
         });
+        let objects = sources.plan.objects.iter().map(|in_force| ObjectStatus {
+            object: in_force.object.clone(),
+            generation: in_force.generation,
+        });
         let Usage {
             bytes,
             events,
@@ -255,6 +304,7 @@ impl Board {
             container: sources.plan.container.to_string(),
             configuration: Configuration {
                 version: sources.plan.version.clone(),
+                objects: objects.collect(),
             },
             uptime_seconds: self.started.elapsed().as_secs(),
             ready,
@@ -265,6 +315,7 @@ impl Board {
                 events,
                 max_bytes,
             },
+            totals,
             refusals: self.refusals(),
         }
     }
@@ -319,11 +370,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{log::DestinationId, testing};
+    use crate::{log::DestinationId, plan::ObjectInForce, testing};
 
     #[test]
     fn status_is_plan_log_and_board_in_one_document() {
-        let plan = testing::plan(
+        let mut plan = testing::plan(
             "v1",
             vec![],
             vec![
@@ -331,6 +382,14 @@ mod tests {
                 testing::destination("orders", DestinationId(0), &[]),
             ],
         );
+        let in_force = |object: &str, generation| ObjectInForce {
+            object: object.into(),
+            generation,
+        };
+        plan.objects = vec![
+            in_force("TaggingContainer/shop", Some(2)),
+            in_force("Destination/orders", None),
+        ];
         let board = Board::new();
         board.destination("orders").report_success(1_000);
         board
@@ -341,6 +400,8 @@ mod tests {
             .set(Delivery::Retrying { next_attempt_ms: 4_000 });
         board.set_refusals(vec![Refusal {
             object: "Destination/meta".into(),
+            generation: Some(3),
+            reason: None,
             field: "spec.trigger.when".into(),
             message: "`event.value >` ends too early".into(),
             location: Some("shop.yaml:31".into()),
@@ -366,12 +427,19 @@ mod tests {
             now_ms: 3_000,
             now: Instant::now(),
         };
-        let status = serde_json::to_value(board.status(&sources, true)).unwrap();
+        let totals = Totals {
+            requests: 5,
+            errors: 1,
+            events: 4,
+        };
+        let status = serde_json::to_value(board.status(&sources, totals, true)).unwrap();
         assert_eq!(
             status,
             json!({
                 "container": "shop",
-                "configuration": {"version": "v1"},
+                "configuration": {"version": "v1", "objects": [
+                    {"object": "TaggingContainer/shop", "generation": 2}, {"object": "Destination/orders"}
+                ]},
                 "uptimeSeconds": 0,
                 "ready": true,
                 "clients": [],
@@ -396,8 +464,9 @@ mod tests {
                     }
                 ],
                 "buffer": {"bytes": 700, "events": 2, "maxBytes": 1_000},
+                "totals": {"requests": 5, "errors": 1, "events": 4},
                 "refusals": [{
-                    "object": "Destination/meta", "field": "spec.trigger.when",
+                    "object": "Destination/meta", "generation": 3, "field": "spec.trigger.when",
                     "message": "`event.value >` ends too early", "location": "shop.yaml:31"
                 }]
             })
@@ -409,7 +478,13 @@ mod tests {
         let board = Board::new();
         let orders = board.destination("orders");
         orders.report_error(1, "timed out");
-        orders.set(Delivery::WaitingForCredentials);
+        orders.set(Delivery::WaitingForCredentials {
+            reason: CredentialsReason::CredentialsRejected,
+        });
+        assert_eq!(
+            serde_json::to_value(orders.read().delivery).unwrap(),
+            json!({"state": "WaitingForCredentials", "reason": "CredentialsRejected"})
+        );
         orders.report_success(2);
         let notes = board.destination("orders").read();
         assert_eq!(notes.delivery, Delivery::Delivering);

@@ -15,6 +15,7 @@ use crate::{
 pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<PlannedDestination>) -> Plan {
     Plan {
         version: version.into(),
+        objects: Vec::new(),
         container: "shop".into(),
         clients: clients.into_iter().map(Arc::new).collect(),
         trusted_proxies: Vec::new(),
@@ -48,6 +49,7 @@ pub(crate) fn destination(name: &str, id: DestinationId, events: &[&str]) -> Pla
         vendor: Arc::new(Nobody),
         tokens: None,
         paused: false,
+        awaits_credentials: false,
         fingerprint: name.into(),
     }
 }

@@ -111,7 +111,7 @@ impl Site {
     }
 
     fn load(&self, container: Option<&str>) -> Result<Config, Vec<String>> {
-        let loaded = Config::load(self.sources(), container);
+        let loaded = Config::load(&self.sources(), container);
         loaded.map_err(|findings| {
             findings
                 .iter()

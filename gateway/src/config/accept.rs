@@ -1,6 +1,7 @@
 //! From an object to its typed spec: schema, fields that are in force, types.
 
 use serde::de::DeserializeOwned;
+use tagfleet_crds::validate::Setting;
 
 use super::{
     finding::{Finding, Severity},
@@ -20,7 +21,7 @@ pub struct Typed<T> {
 
 /// Checks one of Tagfleet's own objects and gives its spec.
 #[must_use]
-pub fn typed<T: DeserializeOwned>(object: &Object) -> Typed<T> {
+pub fn typed<T: DeserializeOwned>(object: &Object, setting: Setting) -> Typed<T> {
     let mut findings = object.findings.clone();
     let Some(tree) = object.tree() else {
         return Typed { spec: None, findings };
@@ -37,7 +38,7 @@ pub fn typed<T: DeserializeOwned>(object: &Object) -> Typed<T> {
         severity: mistake.severity,
         ..object.finding(mistake.at, mistake.field, mistake.message)
     }));
-    findings.extend(not_in_force::check(object));
+    findings.extend(not_in_force::check(object, setting));
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Typed { spec: None, findings };
     }

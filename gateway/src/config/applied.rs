@@ -25,6 +25,7 @@ use super::{
     objects::{Body, CONTAINER, DESTINATION, Object},
     readable::Readable,
     reading::Read,
+    rules::Rules,
     secrets::Data,
     tree::Node,
     world::World,
@@ -55,6 +56,8 @@ pub struct Findings {
     pub refused: BTreeSet<String>,
     /// All objects that are there.
     pub known: BTreeSet<String>,
+    /// The generations of Tagfleet's own among them, as they are written now: of what is refused, the refused one.
+    pub generations: BTreeMap<String, i64>,
 }
 
 /// One of Tagfleet's own objects: as it is written now, if that has the right types, and as it was when it was good.
@@ -83,19 +86,21 @@ struct Checked {
 struct Round<'r> {
     objects: Objects<'r>,
     world: &'r World,
+    rules: &'r Rules,
     now: Instant,
 }
 
 impl Applied {
-    /// Takes in what the files hold now.
-    pub fn update(&mut self, snapshot: &Snapshot, setting: Setting, now: Instant) -> Findings {
+    /// Takes in what the files, and the API server, hold now.
+    pub fn update(&mut self, snapshot: &Snapshot, rules: &Rules, now: Instant) -> Findings {
+        let setting = rules.setting;
         let mut read = Read::new(snapshot, &self.objects);
         if !snapshot.secrets_unreadable {
             self.folder.clone_from(&snapshot.secrets);
         }
         let world = World::new(self.data(&mut read, setting), self.folder.clone());
-        let containers = self.candidates(&mut read, CONTAINER, TaggingContainer::new);
-        let destinations = self.candidates(&mut read, DESTINATION, Destination::new);
+        let containers = self.candidates(&mut read, CONTAINER, setting, TaggingContainer::new);
+        let destinations = self.candidates(&mut read, DESTINATION, setting, Destination::new);
         let namespaces = containers
             .keys()
             .chain(destinations.keys())
@@ -110,6 +115,7 @@ impl Applied {
                 setting,
             },
             world: &world,
+            rules,
             now,
         };
         let checked = self.update_containers(&containers, &round, &mut read.findings);
@@ -122,6 +128,12 @@ impl Applied {
     #[must_use]
     pub fn file_of(&self, reference: &ObjectRef) -> Option<Arc<str>> {
         self.objects.get(reference).map(|object| Arc::clone(&object.file))
+    }
+
+    /// The generation of an object in the form that is in force, where that tells one.
+    #[must_use]
+    pub fn generation_of(&self, reference: &ObjectRef) -> Option<i64> {
+        self.objects.get(reference)?.generation()
     }
 
     /// The Secrets and ConfigMaps in force.
@@ -143,7 +155,13 @@ impl Applied {
     }
 
     /// The objects of a kind with their types.
-    fn candidates<S, T>(&self, read: &mut Read, kind: &str, make: impl Fn(&str, S) -> T) -> Candidates<T>
+    fn candidates<S, T>(
+        &self,
+        read: &mut Read,
+        kind: &str,
+        setting: Setting,
+        make: impl Fn(&str, S) -> T,
+    ) -> Candidates<T>
     where
         S: DeserializeOwned,
         T: Namespaced,
@@ -151,7 +169,7 @@ impl Applied {
         let mut candidates = BTreeMap::new();
         for reference in read.references(kind) {
             let typed = |object: &Object| {
-                let typed = accept::typed::<S>(object);
+                let typed = accept::typed::<S>(object, setting);
                 let manifest = typed.spec.map(|spec| {
                     let mut manifest = make(&reference.name, spec);
                     manifest.set_namespace(&reference.namespace);
@@ -218,7 +236,7 @@ impl Applied {
         for (reference, candidate) in candidates {
             let previous = self.containers.get(reference);
             let compile = |(object, container): &(Object, TaggingContainer)| {
-                container::compile(object, container, &round.objects, round.world, previous)
+                container::compile(object, container, &round.objects, round.world, round.rules, previous)
             };
             let mut form = None;
             let mut readable = candidate.refused.as_ref().map(|object| outline(object, &round.objects));
@@ -279,6 +297,7 @@ impl Applied {
                 previous.map(|((container, _), form)| (container, form)).collect();
             let compiled = candidate.present.as_ref().map(|present| {
                 let found = validate::validate_destination(&present.1, &round.objects, &scopes);
+                let found = round.rules.seen(found);
                 findings.extend(found.iter().map(|finding| present.0.located(finding)));
                 let told: BTreeSet<String> = found.iter().map(|finding| finding.path.to_string()).collect();
                 let (forms, mistakes) = compile_destination(present, containers, round, &previous);
@@ -327,6 +346,7 @@ fn compile_destination(
             container: &reference.name,
             readable: &checked.readable,
             world: round.world,
+            rules: round.rules,
             now: round.now,
         };
         let before = previous.get(&reference).copied();

@@ -14,13 +14,13 @@ use crate::{
     hashing::sha256_hex,
     log::{DestinationId, LogError},
     pipeline::lookup::LookupTables,
-    plan::{Plan, PlannedDestination, Trigger, Variable},
+    plan::{ObjectInForce, Plan, PlannedDestination, Trigger, Variable},
 };
 
 /// The digits of a configuration's version.
 const VERSION_DIGITS: usize = 12;
 
-/// The plan of a container with its destinations. `register` gives the number of a destination in the log.
+/// The plan of a container with its destinations. `objects` are they as they were written, `register` gives the number of a destination in the log.
 ///
 /// # Errors
 /// When a destination cannot be registered.
@@ -28,6 +28,7 @@ pub fn plan(
     name: &Arc<str>,
     container: &ContainerForm,
     destinations: &[&DestinationForm],
+    objects: Vec<ObjectInForce>,
     register: &mut dyn FnMut(&str) -> Result<DestinationId, LogError>,
 ) -> Result<Plan, LogError> {
     let mut planned = Vec::with_capacity(destinations.len());
@@ -36,6 +37,7 @@ pub fn plan(
     }
     Ok(Plan {
         version: version(container, destinations),
+        objects,
         container: Arc::clone(name),
         clients: container.clients.clone(),
         trusted_proxies: container.trusted_proxies.clone(),
@@ -61,6 +63,7 @@ fn planned_destination(form: &DestinationForm, id: DestinationId) -> PlannedDest
         vendor: Arc::clone(&form.vendor),
         tokens: form.tokens.clone(),
         paused: form.spec.paused,
+        awaits_credentials: form.awaits_credentials,
         fingerprint: form.fingerprint.clone(),
     }
 }

@@ -14,6 +14,7 @@ use super::{
     finding::Finding,
     objects::{Body, Object},
     readable::Readable,
+    rules::Rules,
     world::World,
 };
 use crate::{
@@ -31,6 +32,15 @@ use crate::{
 
 /// Whose X-Forwarded-For is believed in file mode, when the container does not say: this machine's.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+/// In a cluster: its own proxies, which have private addresses (RFC 1918, RFC 4193), or stand in the pod itself.
+const PRIVATE: [&str; 6] = [
+    "127.0.0.0/8",
+    "::1/128",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",
+];
 
 /// A container in the form that is in force.
 #[derive(Clone, Debug)]
@@ -65,10 +75,12 @@ pub fn compile(
     container: &TaggingContainer,
     objects: &validate::Objects<'_>,
     world: &World,
+    rules: &Rules,
     previous: Option<&ContainerForm>,
 ) -> Compiled {
     let spec = &container.spec;
     let (scope, found) = validate::validate_container(container, objects);
+    let found = rules.seen(found);
     let refused = found.iter().any(validate::Finding::is_error);
     let findings = found
         .iter()
@@ -83,7 +95,7 @@ pub fn compile(
     let form = clients.filter(|_| !refused).map(|clients| ContainerForm {
         readable: readable.clone(),
         clients,
-        trusted_proxies: trusted_proxies(spec),
+        trusted_proxies: trusted_proxies(spec, rules),
         cors: Cors::new(
             spec.hostnames.iter().map(String::as_str),
             spec.cors
@@ -187,10 +199,11 @@ fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client
     })
 }
 
-/// The ranges given, which validation has parsed once; without any, this machine itself.
-fn trusted_proxies(spec: &TaggingContainerSpec) -> Vec<IpNet> {
+/// The ranges given, which validation has parsed once; without any, those of proxies nearby.
+fn trusted_proxies(spec: &TaggingContainerSpec, rules: &Rules) -> Vec<IpNet> {
+    let nearby: &[&str] = if rules.in_cluster() { &PRIVATE } else { &LOOPBACK };
     match &spec.trusted_proxies {
         Some(ranges) => ranges.iter().filter_map(|range| range.parse().ok()).collect(),
-        None => LOOPBACK.iter().filter_map(|range| range.parse().ok()).collect(),
+        None => nearby.iter().filter_map(|range| range.parse().ok()).collect(),
     }
 }

@@ -7,13 +7,14 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use tagfleet_crds::{Destination as Manifest, DestinationSpec, SecretKeyRef, SecretSource};
+use tagfleet_crds::{Destination as Manifest, DestinationSpec, SecretKeyRef, SecretSource, destination::Vendor};
 use tagfleet_expressions::Expression;
 
 use super::{
     finding::Finding,
     objects::Object,
     readable::{NamedExpression, Readable, Tables},
+    rules::Rules,
     world::World,
 };
 use crate::{
@@ -50,6 +51,8 @@ pub struct DestinationForm {
     pub stored: BTreeSet<String>,
     /// The tables that any of these read.
     pub tables: Tables,
+    /// Whether a credential is not mounted in this pod yet: it waits at its cursor.
+    pub awaits_credentials: bool,
     /// Changes when anything above changes, secrets included.
     pub fingerprint: String,
     secrets: BTreeMap<SecretKeyRef, RotatingSecret>,
@@ -78,6 +81,8 @@ pub struct Surroundings<'s> {
     pub readable: &'s Readable,
     /// Secrets.
     pub world: &'s World,
+    /// What it is held to.
+    pub rules: &'s Rules,
     /// The time, for secrets that rotate.
     pub now: Instant,
 }
@@ -100,13 +105,16 @@ pub fn compile(
         previous,
         sending: Vec::new(),
         secrets: BTreeMap::new(),
+        awaited: BTreeSet::new(),
         findings: Vec::new(),
     };
     let when = resolver.when(spec);
+    resolver.check_targets(spec);
     let built = destinations::build(spec, &mut resolver);
     let Resolver {
         sending,
         secrets,
+        awaited,
         findings,
         ..
     } = resolver;
@@ -120,7 +128,7 @@ pub fn compile(
     let tables = readable.tables_of(of_variables.chain(&when).chain(&sending));
     let form = DestinationForm {
         name: Arc::clone(&object.reference.name),
-        fingerprint: fingerprint(spec, &secrets, &variables, &tables),
+        fingerprint: fingerprint(spec, &secrets, &awaited, &variables, &tables),
         delivery: delivery(spec),
         when,
         vendor: built.vendor,
@@ -132,6 +140,7 @@ pub fn compile(
             .collect(),
         variables,
         tables,
+        awaits_credentials: !awaited.is_empty(),
         secrets,
         spec: spec.clone(),
     };
@@ -161,6 +170,7 @@ fn delivery(spec: &DestinationSpec) -> DeliverySettings {
 fn fingerprint(
     spec: &DestinationSpec,
     secrets: &BTreeMap<SecretKeyRef, RotatingSecret>,
+    awaited: &BTreeSet<SecretKeyRef>,
     variables: &[NamedExpression],
     tables: &Tables,
 ) -> String {
@@ -178,6 +188,10 @@ fn fingerprint(
         for value in std::iter::once(&secret.current).chain(secret.previous.as_ref().map(|(value, _)| value)) {
             part(value.expose().as_bytes());
         }
+    }
+    for reference in awaited {
+        part(reference.name.as_bytes());
+        part(reference.key.as_bytes());
     }
     for variable in variables {
         part(variable.name.as_bytes());
@@ -203,6 +217,8 @@ struct Resolver<'r> {
     /// The expressions that are run when events are sent.
     sending: Vec<Expression>,
     secrets: BTreeMap<SecretKeyRef, RotatingSecret>,
+    /// The credentials that are not mounted in this pod yet.
+    awaited: BTreeSet<SecretKeyRef>,
     findings: Vec<Finding>,
 }
 
@@ -220,6 +236,22 @@ impl Resolver<'_> {
             return Ok(None);
         };
         self.expression_at("spec.trigger.when", source).map(Some).ok_or(Refused)
+    }
+
+    /// Where it may not lead.
+    fn check_targets(&mut self, spec: &DestinationSpec) {
+        let Some(vendor) = spec.vendor() else { return };
+        let url = match vendor {
+            Vendor::Webhook(webhook) => Some(("url", webhook.url.as_str())),
+            _ => None,
+        };
+        let endpoint = vendor.common().endpoint.map(|endpoint| ("endpoint", endpoint));
+        // An endpoint stands in place of the vendor's own address.
+        if let Some((field, target)) = endpoint.or(url)
+            && let Some(message) = self.surroundings.rules.mistake_in_target(target)
+        {
+            self.mistake(field, message.to_owned());
+        }
     }
 
     fn expression_at(&mut self, path: &str, source: &str) -> Option<Expression> {
@@ -250,17 +282,25 @@ impl Resolve for Resolver<'_> {
         self.surroundings.container
     }
 
-    /// Validation has told what is missing.
+    /// Validation has told what is missing. In a cluster the vendor is built all the same, so that hits are judged by it;
+    /// it sends nothing before the credential is there.
     fn secret(&mut self, _field: &str, source: &SecretSource) -> Option<Secret> {
         let reference = &source.secret_key_ref;
         let namespace = &self.object.reference.namespace;
-        let current = self.surroundings.world.secret(namespace, reference)?;
+        let Some(current) = self.surroundings.world.secret(namespace, reference) else {
+            self.awaited.insert(reference.clone());
+            return self.surroundings.rules.in_cluster().then(|| Secret::new(""));
+        };
         let rotating = RotatingSecret {
             previous: self.replaced(reference, &current),
             current: current.clone(),
         };
         self.secrets.insert(reference.clone(), rotating);
         Some(current)
+    }
+
+    fn awaits(&self, source: &SecretSource) -> bool {
+        self.awaited.contains(&source.secret_key_ref)
     }
 
     fn previous_secret(&mut self, source: &SecretSource) -> Option<Secret> {

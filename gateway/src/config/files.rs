@@ -10,6 +10,7 @@ use std::{
 
 use super::{
     finding::Finding,
+    kubernetes::ClusterObjects,
     manifests::MAX_FILE_BYTES,
     secrets::{self, Data},
 };
@@ -41,6 +42,8 @@ pub struct Snapshot {
     pub secrets: BTreeMap<String, Data>,
     /// Whether the folder of Secrets could not be read whole: those of before are taken to be there still.
     pub secrets_unreadable: bool,
+    /// What the API server has, in Kubernetes mode, once it has told all of it.
+    pub cluster: Option<Arc<ClusterObjects>>,
 }
 
 impl Snapshot {

@@ -69,9 +69,9 @@ impl From<validate::Severity> for Severity {
 /// One mistake. Shown as `file:line:column: Kind/name: field.path: message`, parts that are unknown left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// The file, as the user named it.
+    /// The file, as the user named it; empty when the object comes from the API server.
     pub file: Arc<str>,
-    /// Where in it; none when the file itself is at fault (it cannot be read).
+    /// Where in it; none when the file itself is at fault (it cannot be read), or there is none.
     pub at: Option<Position>,
     /// The object, once it is known.
     pub object: Option<ObjectRef>,
@@ -81,6 +81,8 @@ pub struct Finding {
     pub message: String,
     /// Whether it refuses the object.
     pub severity: Severity,
+    /// One word for programs ([`tagfleet_crds::conditions::reasons`]), where they must tell this mistake from others.
+    pub reason: Option<&'static str>,
 }
 
 impl Finding {
@@ -94,6 +96,7 @@ impl Finding {
             field: String::new(),
             message: message.into(),
             severity: Severity::Error,
+            reason: None,
         }
     }
 
@@ -103,19 +106,22 @@ impl Finding {
         self.severity == Severity::Error
     }
 
-    /// `file:line:column`, for logs that carry the rest as fields of their own.
+    /// `file:line:column`, for logs that carry the rest as fields of their own; none of what comes from the API server.
     #[must_use]
-    pub fn place(&self) -> String {
+    pub fn place(&self) -> Option<String> {
         match self.at {
-            Some(at) => format!("{}:{}:{}", self.file, at.line, at.column),
-            None => self.file.to_string(),
+            _ if self.file.is_empty() => None,
+            Some(at) => Some(format!("{}:{}:{}", self.file, at.line, at.column)),
+            None => Some(self.file.to_string()),
         }
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: ", self.place())?;
+        if let Some(place) = self.place() {
+            write!(out, "{place}: ")?;
+        }
         if self.severity == Severity::Warning {
             out.write_str("warning: ")?;
         }

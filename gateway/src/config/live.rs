@@ -1,6 +1,6 @@
-//! The configuration of a running gateway in file mode.
+//! The configuration of a running gateway.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use tagfleet_crds::validate::Setting;
 
@@ -11,16 +11,17 @@ use super::{
     files::{Snapshot, Sources},
     finding::{Finding, ObjectRef},
     objects::CONTAINER,
-    watch::FileWatch,
+    rules::Rules,
+    source::Source,
 };
 use crate::{
     log::{DestinationId, LogError},
-    plan::Plan,
+    plan::{ObjectInForce, Plan},
 };
 
-/// One container's configuration, read from files.
+/// One container's configuration.
 pub struct Config {
-    sources: Sources,
+    rules: Rules,
     snapshot: Snapshot,
     container: ObjectRef,
     applied: Applied,
@@ -29,14 +30,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the files for the first time. `container` is needed when they hold several.
+    /// Reads files for the first time, in file mode. `container` is needed when they hold several.
     ///
     /// # Errors
     /// All findings, of which at least one is an error: whatever is refused now is not started with.
-    pub fn load(sources: Sources, container: Option<&str>) -> Result<Self, Vec<Finding>> {
+    pub fn load(sources: &Sources, container: Option<&str>) -> Result<Self, Vec<Finding>> {
         let snapshot = sources.read();
         let mut applied = Applied::default();
-        let findings = applied.update(&snapshot, Setting::Files, Instant::now());
+        let rules = Rules::of_files(Setting::Files);
+        let findings = applied.update(&snapshot, &rules, Instant::now());
         if findings.all.iter().any(Finding::is_error) {
             return Err(findings.all);
         }
@@ -48,7 +50,7 @@ impl Config {
         });
         match chosen {
             Ok((container, form)) => Ok(Self {
-                sources,
+                rules,
                 snapshot,
                 container,
                 applied,
@@ -74,7 +76,13 @@ impl Config {
         &self.container.name
     }
 
-    /// What was found when the files were last read.
+    /// What was last taken in.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// What was found in it.
     #[must_use]
     pub fn findings(&self) -> &Findings {
         &self.findings
@@ -90,21 +98,25 @@ impl Config {
             .destinations
             .iter()
             .filter(|((container, _), _)| *container == self.container);
-        let destinations: Vec<_> = own.map(|(_, form)| form).collect();
-        compile::plan(&self.container.name, &self.form, &destinations, register)
+        let mut objects = vec![self.in_force(&self.container)];
+        let mut destinations = Vec::new();
+        for ((_, reference), form) in own {
+            objects.push(self.in_force(reference));
+            destinations.push(form);
+        }
+        compile::plan(&self.container.name, &self.form, &destinations, objects, register)
     }
 
-    /// Starts to watch the files.
-    ///
-    /// # Errors
-    /// When the system has no thread left.
-    pub fn watch(&self) -> io::Result<FileWatch> {
-        FileWatch::start(self.sources.clone(), self.snapshot.clone())
+    fn in_force(&self, reference: &ObjectRef) -> ObjectInForce {
+        ObjectInForce {
+            object: reference.to_string(),
+            generation: self.applied.generation_of(reference),
+        }
     }
 
-    /// Waits until the files have changed, or a replaced secret is to be forgotten, and takes that in. False when the
-    /// watch has ended. May be dropped at any time without losing a change.
-    pub async fn changed(&mut self, watch: &mut FileWatch) -> bool {
+    /// Waits until something has changed, or a replaced secret is to be forgotten, and takes that in. False when the
+    /// files can no longer be watched. May be dropped at any time without losing a change.
+    pub async fn changed(&mut self, source: &mut Source) -> bool {
         let rotation_ends = self
             .applied
             .destinations
@@ -112,8 +124,8 @@ impl Config {
             .filter_map(|form| form.rotation_ends())
             .min();
         let next = match rotation_ends {
-            None => watch.next().await,
-            Some(end) => match tokio::time::timeout_at(end.into(), watch.next()).await {
+            None => source.next().await,
+            Some(end) => match tokio::time::timeout_at(end.into(), source.next()).await {
                 Ok(next) => next,
                 Err(_) => Some(self.snapshot.clone()),
             },
@@ -123,23 +135,70 @@ impl Config {
         true
     }
 
-    /// Takes in what the files hold now. What is broken stays at its last good form.
+    /// Takes in what is there now. What is broken stays at its last good form.
     pub fn update(&mut self, snapshot: Snapshot, now: Instant) {
         let before = self.applied.clone();
-        self.findings = self.applied.update(&snapshot, Setting::Files, now);
+        self.findings = self.applied.update(&snapshot, &self.rules, now);
         match self.applied.containers.get(&self.container) {
             Some(form) => self.form = form.clone(),
             None => {
                 // Without its container a gateway has nothing to do; it goes on as it was.
                 self.applied = before;
                 let file = self.applied.file_of(&self.container).unwrap_or_default();
-                let mut gone = Finding::in_file(&file, None, "is no longer in the given files; it goes on as it was");
+                let message = if self.rules.in_cluster() {
+                    "is no longer there; it goes on as it was"
+                } else {
+                    "is no longer in the given files; it goes on as it was"
+                };
+                let mut gone = Finding::in_file(&file, None, message);
                 gone.object = Some(self.container.clone());
                 self.findings.all.push(gone);
                 self.findings.refused.insert(self.container.to_string());
             }
         }
         self.snapshot = snapshot;
+    }
+}
+
+/// The configuration of a container that is not in force yet: in a cluster a gateway waits for it.
+pub struct Awaited {
+    rules: Rules,
+    container: ObjectRef,
+    applied: Applied,
+    findings: Findings,
+}
+
+impl Awaited {
+    /// Of the container of this name.
+    #[must_use]
+    pub fn new(rules: Rules, namespace: &str, container: &str) -> Self {
+        Self {
+            rules,
+            container: ObjectRef::new(CONTAINER, namespace, container),
+            applied: Applied::default(),
+            findings: Findings::default(),
+        }
+    }
+
+    /// Takes in what is there now. What was good before stays known, as the last good form of what is broken later.
+    /// Gives the configuration as soon as the container is in force.
+    pub fn update(&mut self, snapshot: Snapshot, now: Instant) -> Option<Config> {
+        self.findings = self.applied.update(&snapshot, &self.rules, now);
+        let form = self.applied.containers.get(&self.container)?.clone();
+        Some(Config {
+            rules: self.rules.clone(),
+            snapshot,
+            container: self.container.clone(),
+            applied: self.applied.clone(),
+            findings: self.findings.clone(),
+            form,
+        })
+    }
+
+    /// What was found in what is there.
+    #[must_use]
+    pub fn findings(&self) -> &Findings {
+        &self.findings
     }
 }
 

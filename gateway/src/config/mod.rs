@@ -15,6 +15,7 @@ pub mod container;
 pub mod destination;
 pub mod files;
 pub mod finding;
+pub mod kubernetes;
 pub mod live;
 pub mod manifests;
 pub mod not_in_force;
@@ -22,9 +23,11 @@ pub mod objects;
 pub mod readable;
 mod reading;
 pub mod report;
+pub mod rules;
 mod scalars;
 pub mod schema;
 pub mod secrets;
+pub mod source;
 mod suggest;
 pub mod tree;
 pub mod watch;
@@ -35,6 +38,7 @@ use std::{path::PathBuf, time::Instant};
 use applied::Applied;
 use files::Sources;
 use finding::Finding;
+use rules::Rules;
 use tagfleet_crds::validate::Setting;
 
 /// Every mistake in these files and folders, errors and warnings, in the order of files and places. What is nowhere in
@@ -46,6 +50,6 @@ pub fn check(paths: Vec<PathBuf>) -> Vec<Finding> {
         secrets_dir: None,
     };
     Applied::default()
-        .update(&sources.read(), Setting::Check, Instant::now())
+        .update(&sources.read(), &Rules::of_files(Setting::Check), Instant::now())
         .all
 }

@@ -1,9 +1,12 @@
-//! What each field of the contract does in this version when the configuration comes from files. A field that nothing
-//! acts on yet is refused, so that nobody believes in protection that is not there.
+//! What each field of the contract does in this version. A field that nothing acts on yet is refused, so that nobody
+//! believes in protection that is not there.
+
+use tagfleet_crds::validate::Setting;
 
 use super::{
     finding::{Finding, Severity},
     objects::{CONTAINER, DESTINATION, Object},
+    schema,
     tree::{Node, Path},
 };
 
@@ -12,7 +15,7 @@ use super::{
 enum Effect {
     /// The gateway acts on it.
     Acts,
-    /// The operator acts on it; a file's gateway has nothing to do for it.
+    /// The operator acts on it; a gateway has nothing to do for it.
     ClusterOnly,
     /// Nothing acts on it yet.
     NotYet,
@@ -87,9 +90,10 @@ fn table(kind: &str) -> &'static [(&'static str, Effect)] {
 }
 
 /// Names every field that is written and that nothing acts on yet. Fields that hold a default which nobody wrote are
-/// not in the tree, and so never named.
+/// not in the tree of a file, and so never named. The API server does write defaults: in a cluster a field that holds its
+/// default passes.
 #[must_use]
-pub fn check(object: &Object) -> Vec<Finding> {
+pub fn check(object: &Object, setting: Setting) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some((tree, spec)) = object.tree().and_then(|tree| Some((tree, tree.get("spec")?))) {
         let table = table(&object.reference.kind);
@@ -102,7 +106,21 @@ pub fn check(object: &Object) -> Vec<Finding> {
             &mut findings,
         );
     }
+    if setting == Setting::Cluster {
+        findings.retain(|finding| !holds_its_default(object, &finding.field));
+    }
     findings
+}
+
+fn holds_its_default(object: &Object, field: &str) -> bool {
+    let default = schema::of_kind(&object.reference.kind)
+        .ok()
+        .and_then(|schema| schema.default_at(field));
+    let written = field
+        .split('.')
+        .try_fold(object.tree(), |node, name| Some(node?.get(name)))
+        .flatten();
+    default.is_some() && default == written.map(Node::to_json).as_ref()
 }
 
 fn walk(
@@ -170,7 +188,10 @@ mod tests {
     fn findings(manifest: &str) -> Vec<String> {
         let read = objects::read(&"shop.yaml".into(), manifest.as_bytes());
         assert!(read.findings.is_empty(), "{:?}", read.findings);
-        check(&read.objects[0]).iter().map(Finding::to_string).collect()
+        check(&read.objects[0], Setting::Files)
+            .iter()
+            .map(Finding::to_string)
+            .collect()
     }
 
     #[test]
@@ -204,6 +225,20 @@ mod tests {
             )
             .is_empty()
         );
+    }
+
+    #[test]
+    fn a_default_that_the_api_server_wrote_is_not_blamed_on_anybody() {
+        let privacy = |bots: &str| {
+            let manifest = format!(
+                "apiVersion: tagfleet.dev/v1alpha1\nkind: TaggingContainer\nmetadata: {{name: shop}}\nspec:\n  \
+                 privacy: {{ipAddress: Keep, bots: {bots}}}\n"
+            );
+            let read = objects::read(&"shop.yaml".into(), manifest.as_bytes());
+            check(&read.objects[0], Setting::Cluster).len()
+        };
+        assert_eq!(privacy("Mark"), 0);
+        assert_eq!(privacy("Drop"), 1);
     }
 
     /// Every field of the schema has its line above: a new one cannot be ignored in silence.

@@ -47,7 +47,7 @@ const METADATA: [&str; 15] = [
 pub struct Object {
     /// What it is called.
     pub reference: ObjectRef,
-    /// The file that it stands in.
+    /// The file that it stands in; empty when it comes from the API server.
     pub file: Arc<str>,
     /// Where its document starts.
     pub at: Position,
@@ -78,6 +78,33 @@ pub struct FileObjects {
 }
 
 impl Object {
+    /// An object of one of Tagfleet's own kinds, as the API server gives it.
+    #[must_use]
+    pub fn from_api(reference: ObjectRef, json: &serde_json::Value) -> Self {
+        Self {
+            reference,
+            file: Arc::default(),
+            at: Position::START,
+            body: Body::Own(Node::from_json(json)),
+            findings: Vec::new(),
+        }
+    }
+
+    /// `metadata.uid`: tells the object from an earlier one of its name. Only the API server gives it.
+    #[must_use]
+    pub fn uid(&self) -> Option<&str> {
+        self.tree()?.get("metadata")?.get("uid")?.as_text()
+    }
+
+    /// `metadata.generation`: the API server counts changes of the specification in it.
+    #[must_use]
+    pub fn generation(&self) -> Option<i64> {
+        match self.tree()?.get("metadata")?.get("generation")?.value {
+            Value::Int(generation, _) => Some(generation),
+            _ => None,
+        }
+    }
+
     /// A finding about a field of this object.
     #[must_use]
     pub fn finding(&self, at: Position, field: impl Into<String>, message: impl Into<String>) -> Finding {
@@ -99,6 +126,7 @@ impl Object {
     pub fn located(&self, finding: &validate::Finding) -> Finding {
         Finding {
             severity: finding.severity.into(),
+            reason: Some(finding.reason),
             ..self.error(&finding.path.to_string(), finding.message.clone())
         }
     }
@@ -122,11 +150,12 @@ impl Object {
 fn finding(file: &Arc<str>, at: Position, object: &ObjectRef, field: String, message: String) -> Finding {
     Finding {
         file: Arc::clone(file),
-        at: Some(at),
+        at: (!file.is_empty()).then_some(at),
         object: Some(object.clone()),
         field,
         message,
         severity: Severity::Error,
+        reason: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the files hold now, next to what was in force before.
+//! What the files, and the API server, hold now, next to what was in force before.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,6 +9,7 @@ use super::{
     applied::Findings,
     files::Snapshot,
     finding::{self, Finding, ObjectRef},
+    kubernetes,
     objects::{self, Object},
 };
 
@@ -38,13 +39,20 @@ impl Read {
             }
             all.extend(file.objects);
         }
+        if let Some(cluster) = &snapshot.cluster {
+            all = kubernetes::overlay(all, cluster);
+        }
         let (unique, duplicates) = objects::without_duplicates(all);
         findings.extend(duplicates);
         let present: BTreeMap<_, _> = unique
             .into_iter()
             .map(|object| (object.reference.clone(), object))
             .collect();
-        let lost = |object: &Object| broken.contains(&object.file) || snapshot.is_unreadable(&object.file);
+        let lost = |object: &Object| {
+            // What the API server has not is gone, whatever becomes of files.
+            let is_known = snapshot.cluster.is_some() && object.tree().is_some();
+            !is_known && (broken.contains(&object.file) || snapshot.is_unreadable(&object.file))
+        };
         let retained: BTreeSet<ObjectRef> = good
             .iter()
             .filter(|(reference, object)| !present.contains_key(reference) && lost(object))
@@ -95,6 +103,16 @@ impl Read {
             .chain(&self.retained)
             .map(ObjectRef::to_string)
             .collect();
-        Findings { all, refused, known }
+        let generations = self
+            .present
+            .iter()
+            .filter_map(|(reference, object)| Some((reference.to_string(), object.generation()?)))
+            .collect();
+        Findings {
+            all,
+            refused,
+            known,
+            generations,
+        }
     }
 }

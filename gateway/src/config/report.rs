@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use tagfleet_crds::conditions::reasons;
+
 use super::{applied::Findings, finding::Finding};
 use crate::{
     metrics::Metrics,
@@ -51,7 +53,7 @@ impl Reporter {
             tracing::info!(object, "no longer refused");
         }
         let errors = findings.all.iter().filter(|finding| finding.is_error());
-        board.set_refusals(errors.map(refusal).collect());
+        board.set_refusals(errors.map(|finding| refusal(finding, findings)).collect());
         metrics.retain_config_errors(|object| findings.known.contains(object) || findings.refused.contains(object));
         self.told = now;
         counted
@@ -66,11 +68,14 @@ fn name(finding: &Finding) -> String {
         .map_or_else(|| finding.file.to_string(), ToString::to_string)
 }
 
-fn refusal(finding: &Finding) -> Refusal {
+fn refusal(finding: &Finding, findings: &Findings) -> Refusal {
+    let object = name(finding);
     Refusal {
-        object: name(finding),
+        generation: findings.generations.get(&object).copied(),
+        reason: finding.reason.filter(|reason| *reason == reasons::PROPAGATING),
+        object,
         field: finding.field.clone(),
         message: finding.message.clone(),
-        location: Some(finding.place()),
+        location: finding.place(),
     }
 }

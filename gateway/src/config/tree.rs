@@ -46,6 +46,34 @@ pub struct Field {
 }
 
 impl Node {
+    /// The tree of JSON, as the API server gives it: of no file, so all of it stands at the start.
+    #[must_use]
+    pub fn from_json(json: &Json) -> Self {
+        let at = Position::START;
+        let value = match json {
+            Json::Null => Value::Null,
+            Json::Bool(truth) => Value::Bool(*truth, truth.to_string().into()),
+            Json::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(whole), _) => Value::Int(whole, number.to_string().into()),
+                (None, Some(double)) => Value::Double(double, number.to_string().into()),
+                (None, None) => Value::Text(number.to_string()),
+            },
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Array(elements) => Value::List(elements.iter().map(Self::from_json).collect()),
+            Json::Object(fields) => Value::Map(
+                fields
+                    .iter()
+                    .map(|(name, value)| Field {
+                        name: name.clone(),
+                        at,
+                        node: Self::from_json(value),
+                    })
+                    .collect(),
+            ),
+        };
+        Self { at, value }
+    }
+
     /// The field's value, if this is an object that has it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Node> {
@@ -200,6 +228,13 @@ mod tests {
         assert_eq!(place("spec.clients[0].json.path"), (3, 5));
         assert_eq!(place("spec.clients[0].ga4"), (4, 5));
         assert_eq!(place("metadata.name"), (1, 1));
+    }
+
+    #[test]
+    fn json_becomes_the_tree_that_its_text_would_be() {
+        let text = r#"{"spec": {"a": [1, 2.5, true, null, "x"], "b": {"c": ""}}}"#;
+        let json: Json = serde_json::from_str(text).unwrap();
+        assert_eq!(Node::from_json(&json).to_json(), parse(text).documents[0].to_json());
     }
 
     #[test]

@@ -33,6 +33,23 @@ impl AddressPolicy {
         }
     }
 
+    /// Whether a URL's scheme may be used: in a cluster https only. Cleartext is for what runs beside the gateway, so it
+    /// needs an address, written as such, in one of the private ranges allowed; a name could lead anywhere.
+    #[must_use]
+    pub fn allows_scheme_of(&self, url: &Url) -> bool {
+        let Self::PublicOnly(allowed) = self else { return true };
+        let in_range = |address: IpAddr| {
+            let address = address.to_canonical();
+            allowed.iter().any(|range| range.contains(&address))
+        };
+        match (url.scheme(), url.host()) {
+            ("https", _) => true,
+            (_, Some(Host::Ipv4(address))) => in_range(address.into()),
+            (_, Some(Host::Ipv6(address))) => in_range(address.into()),
+            _ => false,
+        }
+    }
+
     /// Whether a URL's host may be asked for at all: an address in it never passes the resolver, so it is judged here.
     #[must_use]
     pub fn allows_host_of(&self, url: &Url) -> bool {
@@ -193,6 +210,18 @@ mod tests {
         }
         assert!(policy.allows_host_of(&"https://8.8.8.8/".parse().unwrap()));
         assert!(policy.allows_host_of(&"https://vendor.example/".parse().unwrap()));
+    }
+
+    #[test]
+    fn cleartext_is_for_addresses_in_the_operators_list_only() {
+        let policy = public_only(&["10.96.0.0/12", "fd00::/8"]);
+        for url in ["http://10.96.0.7:8085/", "http://[fd00::7]/", "https://vendor.example/"] {
+            assert!(policy.allows_scheme_of(&url.parse().unwrap()), "{url}");
+        }
+        for url in ["http://10.1.0.1/", "http://8.8.8.8/", "http://emulator.shop.svc/"] {
+            assert!(!policy.allows_scheme_of(&url.parse().unwrap()), "{url}");
+            assert!(AddressPolicy::AllowAll.allows_scheme_of(&url.parse().unwrap()), "{url}");
+        }
     }
 
     #[tokio::test]

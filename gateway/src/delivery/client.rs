@@ -38,6 +38,12 @@ pub enum TransportError {
          --allowed-private-destinations allows ranges"
     )]
     AddressRefused(String),
+    /// The scheme is one that destinations may not use.
+    #[error(
+        "{0} is cleartext: in a cluster destinations are https, or addresses in the ranges of \
+         --allowed-private-destinations"
+    )]
+    Cleartext(String),
     /// No connection.
     #[error("cannot connect to {target}: {reason}")]
     Connect {
@@ -73,9 +79,11 @@ impl TransportError {
     pub const fn code(&self) -> CallCode {
         match self {
             Self::Timeout { .. } => CallCode::Timeout,
-            Self::AddressRefused(_) | Self::Connect { .. } | Self::Broken { .. } | Self::Token(_) => {
-                CallCode::Connection
-            }
+            Self::AddressRefused(_)
+            | Self::Cleartext(_)
+            | Self::Connect { .. }
+            | Self::Broken { .. }
+            | Self::Token(_) => CallCode::Connection,
         }
     }
 }
@@ -86,7 +94,7 @@ impl TransportError {
 pub struct ClientError(#[from] reqwest::Error);
 
 /// Makes `ring` the crypto provider of the process, for TLS and for signing tokens; whoever comes second changes nothing.
-pub(super) fn install_crypto_provider() {
+pub(crate) fn install_crypto_provider() {
     if rustls::crypto::ring::default_provider().install_default().is_err() {
         tracing::trace!("the crypto provider is installed already");
     }
@@ -142,6 +150,9 @@ impl HttpClient {
         let target = request.target();
         if !self.addresses.allows_host_of(&request.url) {
             return Err(TransportError::AddressRefused(target));
+        }
+        if !self.addresses.allows_scheme_of(&request.url) {
+            return Err(TransportError::Cleartext(target));
         }
         let client = match request.protocol {
             Protocol::Http => &self.http,
@@ -395,15 +406,20 @@ mod tests {
         assert!(matches!(literal, TransportError::AddressRefused(_)), "{literal:?}");
         let port = address.port();
         let named = client
-            .send(request(&format!("http://localhost:{port}/"), Protocol::Http))
+            .send(request(&format!("https://localhost:{port}/"), Protocol::Http))
             .await
             .unwrap_err();
         assert!(named.to_string().contains("private"), "{named}");
         let allowed = HttpClient::new(AddressPolicy::PublicOnly(["127.0.0.0/8".parse().unwrap()].into())).unwrap();
         let answered = allowed
-            .send(request(&format!("http://localhost:{port}/"), Protocol::Http))
+            .send(request(&format!("http://{address}/"), Protocol::Http))
             .await
             .unwrap();
         assert_eq!(answered.status, 200);
+        let cleartext = allowed
+            .send(request(&format!("http://localhost:{port}/"), Protocol::Http))
+            .await
+            .unwrap_err();
+        assert!(matches!(cleartext, TransportError::Cleartext(_)), "{cleartext:?}");
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     metrics::Metrics,
     plan::{Plan, PlannedDestination},
     record::{Consent, Record},
-    status::{Board, Delivery},
+    status::{Board, CredentialsReason, Delivery, Totals},
     testing,
 };
 
@@ -250,7 +250,7 @@ impl Gateway {
             now_ms: now_ms(),
             now: std::time::Instant::now(),
         };
-        let status = self.board.status(&sources, true);
+        let status = self.board.status(&sources, Totals::default(), true);
         let found = status.destinations.into_iter().find(|found| found.name == name);
         found.unwrap().delivery
     }
@@ -501,7 +501,12 @@ async fn rejected_credentials_pause_until_the_configuration_changes() {
     sleep(3600 * SECOND).await;
     let tried = gateway.network.bodies().len();
     assert!((5..20).contains(&tried), "{tried} requests in an hour");
-    assert_eq!(gateway.state("orders", same), Delivery::WaitingForCredentials);
+    assert_eq!(
+        gateway.state("orders", same),
+        Delivery::WaitingForCredentials {
+            reason: CredentialsReason::CredentialsRejected
+        }
+    );
     assert_eq!(gateway.letters("orders"), [], "nothing is wrong with the events");
 
     gateway.network.answers(|_| OK);

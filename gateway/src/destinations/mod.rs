@@ -198,6 +198,11 @@ pub trait Resolve {
     /// The value of a Secret's key.
     fn secret(&mut self, field: &str, source: &SecretSource) -> Option<Secret>;
 
+    /// Whether this Secret has not arrived yet, and what stands in for it is never sent.
+    fn awaits(&self, _source: &SecretSource) -> bool {
+        false
+    }
+
     /// The value that this key had before, while it rotates and both are valid.
     fn previous_secret(&mut self, _source: &SecretSource) -> Option<Secret> {
         None

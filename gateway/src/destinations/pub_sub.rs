@@ -118,6 +118,9 @@ pub(super) fn build(block: &crd::PubSub, resolve: &mut dyn Resolve) -> Option<Bu
     let mapping = resolve.mapping(&block.event_names, &block.parameters);
     let credentials = block.credentials.as_ref().map(|source| {
         let key = resolve.secret("credentials", source)?;
+        if resolve.awaits(source) {
+            return Some(GoogleTokens::metadata_server(SCOPE));
+        }
         GoogleTokens::service_account(&key, SCOPE)
             .map_err(|error| resolve.mistake("credentials", error.to_string()))
             .ok()

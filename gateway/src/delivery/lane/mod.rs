@@ -30,7 +30,7 @@ use crate::{
     log::{DestinationId, Ending, Position, Reader, Stored},
     metrics::DestinationMetrics,
     plan::PlannedDestination,
-    status::{Delivery, DestinationBoard},
+    status::{CredentialsReason, Delivery, DestinationBoard},
 };
 
 /// Payload that a lane holds in memory beside one batch: past that it reads no further.
@@ -215,7 +215,7 @@ impl Lane {
                 self.bury().await;
             }
             self.settle();
-            let Some(form) = self.form.clone().filter(|form| !form.paused) else {
+            let Some(form) = self.form.clone().filter(|form| form.sends()) else {
                 self.give_back();
                 return;
             };
@@ -413,7 +413,7 @@ impl Lane {
 
     fn waits_for_head(&self) -> bool {
         let now = Instant::now();
-        self.form.as_ref().is_some_and(|form| !form.paused)
+        self.form.as_ref().is_some_and(|form| form.sends())
             && self.batch.is_empty()
             && self.at_head
             && self.wants_more(now)
@@ -422,7 +422,7 @@ impl Lane {
     /// When there is something to do even if nothing happens until then.
     fn next_wake(&self) -> Option<Instant> {
         let now = Instant::now();
-        let sends = self.form.as_ref().is_some_and(|form| !form.paused);
+        let sends = self.form.as_ref().is_some_and(|form| form.sends());
         let room = self
             .form
             .as_ref()
@@ -451,7 +451,7 @@ impl Lane {
         if now >= until {
             return true;
         }
-        let sends = self.form.as_ref().is_some_and(|form| !form.paused) && self.gate.shut().is_none();
+        let sends = self.form.as_ref().is_some_and(|form| form.sends()) && self.gate.shut().is_none();
         let waits = sends && (!self.batch.is_empty() || !self.at_head || self.queue.is_any_due(now));
         self.under_way.is_empty() && !waits
     }
@@ -460,8 +460,13 @@ impl Lane {
     fn show(&self) {
         let delivery = match (&self.form, self.gate.shut()) {
             (Some(form), _) if form.paused => Delivery::Paused,
+            (Some(form), _) if form.awaits_credentials => Delivery::WaitingForCredentials {
+                reason: CredentialsReason::Propagating,
+            },
             (_, None) => Delivery::Delivering,
-            (_, Some(Shut::Rejected)) => Delivery::WaitingForCredentials,
+            (_, Some(Shut::Rejected)) => Delivery::WaitingForCredentials {
+                reason: CredentialsReason::CredentialsRejected,
+            },
             (_, Some(Shut::Gone)) => Delivery::Stopped,
             (_, Some(Shut::Failing | Shut::RetryAfter)) => {
                 let wait = self
