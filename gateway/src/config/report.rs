@@ -24,7 +24,7 @@ impl Reporter {
         for object in &findings.refused {
             mistakes.entry(object.clone()).or_default();
         }
-        for finding in findings.all.iter().filter(|finding| finding.is_error()) {
+        for finding in findings.all.iter().filter(|finding| is_told(finding)) {
             mistakes.entry(name(finding)).or_default().push(finding);
         }
         let now: BTreeMap<String, Vec<String>> = mistakes
@@ -40,17 +40,22 @@ impl Reporter {
                 counted.push(object.clone());
             }
             for finding in mistakes.get(object).into_iter().flatten() {
+                let what = if finding.is_error() {
+                    "refused, the last good form stays"
+                } else {
+                    "in force, and waits"
+                };
                 tracing::warn!(
                     object,
                     place = finding.place(),
                     field = finding.field,
-                    "refused, the last good form stays: {}",
+                    "{what}: {}",
                     finding.message
                 );
             }
         }
         for object in self.told.keys().filter(|object| !now.contains_key(*object)) {
-            tracing::info!(object, "no longer refused");
+            tracing::info!(object, "no longer refused, and waits for nothing");
         }
         let errors = findings.all.iter().filter(|finding| finding.is_error());
         board.set_refusals(errors.map(|finding| refusal(finding, findings)).collect());
@@ -66,6 +71,11 @@ fn name(finding: &Finding) -> String {
         .object
         .as_ref()
         .map_or_else(|| finding.file.to_string(), ToString::to_string)
+}
+
+/// Whether it is told in the log: what refuses an object, or makes it wait.
+fn is_told(finding: &Finding) -> bool {
+    finding.is_error() || finding.reason == Some(reasons::PROPAGATING)
 }
 
 fn refusal(finding: &Finding, findings: &Findings) -> Refusal {

@@ -58,7 +58,8 @@ impl World {
     }
 
     /// The keys of all Secrets, for validation. Keys that hold no text are as if they were not there: no credential is
-    /// binary. Those of the folder are in each of these namespaces.
+    /// binary. Those of the folder are in each of these namespaces. All are shared: who gave them to this gateway, in a
+    /// cluster the operator, has judged that.
     #[must_use]
     pub fn secret_keys(&self, namespaces: &BTreeSet<&str>) -> BTreeMap<NamespacedName, SecretKeys> {
         let mut all: BTreeMap<NamespacedName, SecretKeys> = BTreeMap::new();
@@ -67,11 +68,13 @@ impl World {
                 .entry(NamespacedName::new(&reference.namespace, &reference.name))
                 .or_default();
             secret.keys.extend(data.texts().map(|(key, _)| key.to_owned()));
+            secret.is_shared = true;
         }
         for namespace in namespaces {
             for (name, data) in &self.folder {
                 let secret = all.entry(NamespacedName::new(namespace, name)).or_default();
                 secret.keys.extend(data.texts().map(|(key, _)| key.to_owned()));
+                secret.is_shared = true;
             }
         }
         all
