@@ -331,3 +331,27 @@ fn the_configurations_size_is_that_of_the_config_maps_values() {
     assert_eq!(build::config::size(&fleet), bytes);
     assert!(bytes < build::config::LIMIT_BYTES);
 }
+
+#[test]
+fn the_config_map_holds_what_is_in_force_as_manifests() {
+    let fleet = case("example");
+    let children = build::children(&fleet);
+    let config = children
+        .iter()
+        .find(|child| child.kind == ChildKind::ConfigMap)
+        .unwrap();
+    let manifest =
+        |file: &str| -> Value { serde_json::from_str(config.object["data"][file].as_str().unwrap()).unwrap() };
+    assert_eq!(
+        form::<TaggingContainerSpec>(&manifest("tagging-container.yaml")),
+        fleet.container
+    );
+    for (name, destination) in &fleet.destinations {
+        assert_eq!(
+            form::<DestinationSpec>(&manifest(&format!("destination-{name}.yaml"))),
+            *destination
+        );
+    }
+    let thresholds = &manifest("config-map-stock.yaml")["data"]["thresholds.csv"];
+    assert_eq!(*thresholds, "sku,threshold\nBOWL-10,5\n\"BOWL, large\",3\n");
+}

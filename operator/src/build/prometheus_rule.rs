@@ -113,12 +113,13 @@ impl Alerts<'_> {
         )
     }
 
-    /// Each refusal counts once; the alert stands for an hour after the last.
+    /// Each refusal counts once; the alert stands for an hour after the last. A series that begins with the first refusal
+    /// has no increase, so one that is younger than the hour counts as it is.
     fn refused(&self) -> Value {
         let errors = self.series("tagfleet_config_errors_total", "");
         self.alert(
             "TagfleetConfigurationRefused",
-            &format!("sum by (object) (increase({errors}[1h])) > 0"),
+            &format!("sum by (object) (increase({errors}[1h]) > 0 or ({errors} > 0 unless {errors} offset 1h))"),
             "0m",
             Severity::Warning,
             "{{ $labels.object }} is refused.",
