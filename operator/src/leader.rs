@@ -431,8 +431,9 @@ impl Candidacy {
                     let Settings { namespace, name, .. } = &self.settings;
                     tracing::warn!("the lease {namespace}/{name} cannot be read or written, trying on: {error}");
                 }
-                // Tries again after the usual pause.
-                let until = Instant::now() + self.settings.retry_period;
+                // Tries again after the usual pause, and does not sleep over the deadline.
+                let again = Instant::now() + self.settings.retry_period;
+                let until = self.until.map_or(again, |deadline| again.min(deadline));
                 Standing::Waits { until }
             }
         }
