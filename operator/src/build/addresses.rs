@@ -90,8 +90,11 @@ pub(super) fn nats_ports(fleet: &Fleet) -> BTreeSet<u16> {
     let Some(BufferKind::JetStream(stream)) = fleet.container.spec.effective_buffer().kind() else {
         return BTreeSet::new();
     };
-    let servers = stream.url.split(',');
-    servers
+    nats_servers(&stream.url)
+}
+
+fn nats_servers(url: &str) -> BTreeSet<u16> {
+    url.split(',')
         .map(|server| {
             server
                 .rsplit_once(':')
@@ -124,4 +127,57 @@ fn url_of(destination: &DestinationSpec) -> Option<&str> {
 
 fn port_of(url: &str) -> Option<u16> {
     Url::parse(url).ok()?.port_or_known_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use ipnet::IpNet;
+
+    use super::*;
+
+    #[test]
+    fn a_range_is_left_out_of_one_that_holds_it() {
+        let (v4, v6): (IpNet, IpNet) = ("0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap());
+        for range in SPECIAL_V4 {
+            let parsed: IpNet = range.parse().unwrap();
+            assert!(v4.contains(&parsed) && parsed.trunc().to_string() == range, "{range}");
+        }
+        for range in SPECIAL_V6 {
+            let parsed: IpNet = range.parse().unwrap();
+            assert!(v6.contains(&parsed) && parsed.trunc().to_string() == range, "{range}");
+        }
+    }
+
+    #[test]
+    fn the_metadata_server_is_not_public() {
+        let metadata: std::net::IpAddr = "169.254.169.254".parse().unwrap();
+        let left_out = |ranges: &[&str]| ranges.iter().any(|it| it.parse::<IpNet>().unwrap().contains(&metadata));
+        assert!(left_out(&SPECIAL_V4));
+    }
+
+    #[test]
+    fn the_port_of_nats_is_the_urls_or_the_usual_one() {
+        for (url, numbers) in [
+            ("nats://nats.messaging", vec![4222]),
+            ("tls://nats.messaging:4333", vec![4333]),
+            ("nats://[fd00::1]:4444", vec![4444]),
+            ("nats://a:4222,b:4333", vec![4222, 4333]),
+        ] {
+            assert_eq!(nats_servers(url), numbers.into_iter().collect(), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_url_is_that_of_its_scheme_where_it_names_none() {
+        for (url, number) in [
+            ("https://a.example/hook", Some(443)),
+            ("https://a.example:8443", Some(8443)),
+            ("http://otel:4318", Some(4318)),
+            ("http://otel", Some(80)),
+            ("no url", None),
+        ] {
+            assert_eq!(port_of(url), number, "{url}");
+        }
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! It is there even without a key, so that the pods' template is the same whether a Destination needs a credential or not.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::{child, metadata, names};
@@ -24,7 +26,7 @@ pub fn key(secret: &str, key: &str) -> String {
 /// key that is too long is left out; its Destination is told by its condition.
 pub(super) fn build(fleet: &Fleet) -> Vec<Child> {
     let metadata = metadata::of(fleet, names::credentials(&fleet.name));
-    let data: std::collections::BTreeMap<_, _> = fleet
+    let data: BTreeMap<_, _> = fleet
         .credentials
         .iter()
         .filter(|(key, _)| key.len() <= LONGEST_KEY)

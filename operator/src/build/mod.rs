@@ -11,6 +11,7 @@ pub mod names;
 
 mod addresses;
 mod autoscaler;
+mod container;
 mod disruption_budget;
 mod http_route;
 mod ingress;
@@ -27,6 +28,9 @@ mod service_monitor;
 mod storage;
 mod workload;
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use crate::{
@@ -61,11 +65,7 @@ pub fn children(fleet: &Fleet) -> Vec<Child> {
 }
 
 /// A child of this metadata with these fields beside it: `{"spec": ...}`, for most kinds.
-fn child(
-    kind: ChildKind,
-    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    fields: Value,
-) -> Child {
+fn child(kind: ChildKind, metadata: ObjectMeta, fields: Value) -> Child {
     let gvk = kind.gvk();
     let mut object = json!({"apiVersion": gvk.api_version(), "kind": gvk.kind, "metadata": metadata});
     if let (Value::Object(object), Value::Object(fields)) = (&mut object, fields) {
@@ -79,6 +79,6 @@ fn child(
 }
 
 /// A map as a field: absent when empty, so that nobody owns an empty map.
-fn non_empty<K, V>(map: std::collections::BTreeMap<K, V>) -> Option<std::collections::BTreeMap<K, V>> {
+fn non_empty<K, V>(map: BTreeMap<K, V>) -> Option<BTreeMap<K, V>> {
     (!map.is_empty()).then_some(map)
 }

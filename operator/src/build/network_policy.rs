@@ -2,8 +2,9 @@
 //!
 //! A second line of defence: a gateway itself refuses to connect to private addresses, after DNS.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::SocketAddr};
 
+use ipnet::IpNet;
 use k8s_openapi::{
     api::networking::v1::{
         NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
@@ -15,7 +16,7 @@ use tagfleet_crds::tagging_container::NetworkPolicy;
 
 use super::{addresses, child, labels, metadata, names, ports};
 use crate::{
-    child::{Child, ChildKind},
+    child::{Child, ChildKind, NAME},
     fleet::Fleet,
 };
 
@@ -69,7 +70,7 @@ fn operator(namespace: &str) -> NetworkPolicyPeer {
     let label = |name: &str, value: &str| labels::matching([(name.to_owned(), value.to_owned())].into());
     NetworkPolicyPeer {
         namespace_selector: Some(label(NAMESPACE_NAME, namespace)),
-        pod_selector: Some(label(crate::child::NAME.0, OPERATOR)),
+        pod_selector: Some(label(NAME.0, OPERATOR)),
         ip_block: None,
     }
 }
@@ -112,13 +113,13 @@ fn api_server(fleet: &Fleet) -> NetworkPolicyEgressRule {
     if known.is_empty() {
         return to(addresses::all_but_link_local(), [443, 6443]);
     }
-    let hosts: BTreeSet<_> = known.iter().map(|address| ipnet::IpNet::from(address.ip())).collect();
+    let hosts: BTreeSet<_> = known.iter().map(|address| IpNet::from(address.ip())).collect();
     to(
         hosts
             .iter()
             .map(|host| addresses::block(&host.to_string(), &[]))
             .collect(),
-        known.iter().map(std::net::SocketAddr::port).collect::<BTreeSet<_>>(),
+        known.iter().map(SocketAddr::port).collect::<BTreeSet<_>>(),
     )
 }
 
@@ -128,7 +129,7 @@ fn allowed_private(fleet: &Fleet) -> Option<NetworkPolicyEgressRule> {
         .settings
         .allowed_private_destinations
         .iter()
-        .map(ipnet::IpNet::trunc)
+        .map(IpNet::trunc)
         .collect();
     let peers: Vec<_> = ranges
         .iter()
