@@ -23,6 +23,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use self::control_plane::ControlPlane;
@@ -31,15 +32,17 @@ pub use self::{
     namespace::Namespace,
     pods::{Running, free_ip},
 };
-use crate::{process, skip};
+use crate::{process, skip, wait};
 
 /// How long the API server may take to establish a kind.
-const ESTABLISH: &str = "--timeout=60s";
+const ESTABLISH: Duration = Duration::from_secs(60);
 
 /// A cluster with our kinds, and those of Gateway API and of the Prometheus Operator.
 pub struct Cluster {
     components: PathBuf,
     kubeconfig: PathBuf,
+    /// kubectl caches by address what a server has; the address may have been another cluster's.
+    kubectl_cache: TempDir,
     client: Client,
     runtime: Runtime,
     /// Of a cluster that is our own.
@@ -120,6 +123,7 @@ impl Cluster {
         let cluster = Self {
             components: components(),
             kubeconfig: kubeconfig.to_owned(),
+            kubectl_cache: tempfile::tempdir().expect("a folder"),
             client,
             runtime,
             control_plane: control_plane.map(Mutex::new),
@@ -144,8 +148,11 @@ impl Cluster {
                 self.apply_file(&file.path());
             }
         }
-        self.kubectl(["wait", "--for=condition=Established", "crd", "--all", ESTABLISH])
-            .ok();
+        // Discovery shows a kind later than it is established.
+        let kinds = "tc,dest,httproutes,servicemonitors,prometheusrules";
+        wait::until_true("the kinds are served", ESTABLISH, || {
+            self.kubectl(["get", kinds]).success
+        });
     }
 
     fn apply_file(&self, path: &Path) {
@@ -188,7 +195,9 @@ impl Cluster {
 
     fn kubectl_command(&self) -> Command {
         let mut command = Command::new(self.components.join("kubectl"));
-        command.env("KUBECONFIG", &self.kubeconfig);
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("KUBECACHEDIR", self.kubectl_cache.path());
         command
     }
 
