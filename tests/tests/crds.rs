@@ -4,7 +4,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stdout
+    clippy::print_stdout,
+    clippy::needless_pass_by_value
 )]
 
 use std::{collections::BTreeSet, fs, time::Duration};
@@ -555,7 +556,7 @@ fn a_newer_form_of_a_kind_keeps_what_is_stored() {
     assert!(stored.spec.ga4.is_some() && stored.spec.webhook.is_some());
     space.kubectl("label dest two-vendors owner=shop").ok();
     space.kubectl("delete dest two-vendors").ok();
-    let mut newer = good.clone();
+    let mut newer = good;
     newer["spec"]["webhook"]["headers"] = json!({"X-Shop": "bowls"});
     space.apply(&newer.to_string());
 }

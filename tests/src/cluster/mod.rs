@@ -6,6 +6,7 @@
 //! test programs); `existing`, and it is the one of `KUBECONFIG`.
 
 mod control_plane;
+mod gateway_pod;
 mod namespace;
 mod pods;
 
@@ -29,6 +30,7 @@ use tokio::runtime::Runtime;
 use self::control_plane::ControlPlane;
 pub use self::{
     control_plane::components,
+    gateway_pod::GatewayPod,
     namespace::Namespace,
     pods::{Running, free_ip},
 };
@@ -86,6 +88,21 @@ impl Cluster {
             Some(word) if word == "existing" => Self::existing(),
             Some(folder) => Self::connect(&Path::new(&folder).join("admin.kubeconfig"), None),
         })
+    }
+
+    /// The shared cluster, for a test that says itself what its pods are ([`Namespace::run_pods`],
+    /// [`Namespace::run_gateways`]). With `TAGFLEET_TEST_CLUSTER=existing` there are kubelets which say otherwise: the test is
+    /// skipped, aloud, when this returns nothing.
+    #[must_use]
+    pub fn without_nodes(test: &str) -> Option<&'static Self> {
+        if is_existing() {
+            skip::skip(
+                test,
+                "needs a cluster without nodes, not TAGFLEET_TEST_CLUSTER=existing",
+            );
+            return None;
+        }
+        Some(Self::get())
     }
 
     /// A cluster for one test, which may stop its API server or change what belongs to no namespace. With

@@ -62,6 +62,13 @@ impl<'a> Namespace<'a> {
         self.cluster.kubectl_with(words, input)
     }
 
+    /// `kubectl get ... -o json`, parsed: `namespace.get("ingress shop-gateway")`.
+    #[must_use]
+    pub fn get(&self, what: &str) -> Value {
+        let text = self.kubectl(&format!("get {what} -o json")).ok();
+        serde_json::from_str(&text).expect("JSON")
+    }
+
     /// `kubectl apply`, which must succeed.
     pub fn apply(&self, yaml: &str) {
         self.kubectl_with("apply -f -", yaml).ok();
