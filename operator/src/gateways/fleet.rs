@@ -344,3 +344,279 @@ fn has_all(answer: &Answer, wanted: &BTreeMap<String, i64>) -> bool {
 fn difference(now: u64, before: u64) -> f64 {
     now.saturating_sub(before) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+    use super::*;
+    use crate::gateways::answer::DestinationAnswer;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn pod(name: &str) -> PodState {
+        PodState {
+            name: name.into(),
+            uid: format!("uid-of-{name}"),
+            ip: Some("127.0.0.1".into()),
+            ready: true,
+            ..PodState::default()
+        }
+    }
+
+    /// The pods `a` and `b`, that are to have generation 1.
+    fn target() -> Target {
+        Target {
+            pods: vec![pod("a"), pod("b")],
+            wanted: wanted(1),
+        }
+    }
+
+    fn wanted(generation: i64) -> BTreeMap<String, i64> {
+        BTreeMap::from([("TaggingContainer/shop".to_owned(), generation)])
+    }
+
+    /// A gateway that has generation 1 and nothing to do.
+    fn answer() -> Answer {
+        Answer {
+            container: "shop".into(),
+            generations: wanted(1),
+            destinations: BTreeMap::from([("meta".to_owned(), DestinationAnswer::default())]),
+            uptime_seconds: 100,
+            ..Answer::default()
+        }
+    }
+
+    fn with_meta(state: DeliveryState, lag_seconds: f64, error: &str) -> Answer {
+        let meta = DestinationAnswer {
+            state,
+            lag_seconds,
+            last_error: Some((1, error.to_owned())),
+        };
+        Answer {
+            destinations: BTreeMap::from([("meta".to_owned(), meta)]),
+            ..answer()
+        }
+    }
+
+    fn counting(requests: u64, errors: u64, events: u64) -> Answer {
+        Answer {
+            totals: Totals {
+                requests,
+                errors,
+                events,
+            },
+            ..answer()
+        }
+    }
+
+    /// One round: the pod `a` answers this, the pod `b` the same.
+    fn round(fleet: &mut FleetState, now: Duration, answers: &Answer) -> Round {
+        fleet.begin(now, target());
+        let answers = ["a", "b"].map(|pod| (pod.to_owned(), Ok(answers.clone())));
+        fleet.finish(now, answers.into())
+    }
+
+    fn report(fleet: &FleetState) -> FleetReport {
+        fleet.report().unwrap().as_ref().clone()
+    }
+
+    #[test]
+    fn at_rest_the_report_stays_and_the_fleet_is_asked_every_ten_seconds() {
+        let mut fleet = FleetState::new("shop");
+        assert!(round(&mut fleet, at(0), &answer()).changed);
+        // The first figures, as soon as they can be measured.
+        assert!(round(&mut fleet, at(10), &answer()).changed);
+        let first = report(&fleet);
+        assert_eq!(first.events_per_second.as_deref(), Some("0"));
+        assert_eq!(first.errors.as_deref(), Some("0%"));
+        for second in (20..600).step_by(10) {
+            let quiet = Round {
+                changed: false,
+                next: AT_REST,
+            };
+            assert_eq!(round(&mut fleet, at(second), &answer()), quiet, "{second}");
+        }
+        assert_eq!(report(&fleet), first);
+    }
+
+    #[test]
+    fn a_fleet_that_is_behind_is_asked_often_for_a_while_and_what_it_takes_up_shows_at_once() {
+        let mut fleet = FleetState::new("shop");
+        round(&mut fleet, at(0), &answer());
+        let target = Target {
+            wanted: wanted(2),
+            ..target()
+        };
+        let ask = |fleet: &mut FleetState, second, a: i64, b: i64| {
+            fleet.begin(at(second), target.clone());
+            let answers = [("a", a), ("b", b)].map(|(pod, generation)| {
+                let answer = Answer {
+                    generations: wanted(generation),
+                    ..answer()
+                };
+                (pod.to_owned(), Ok(answer))
+            });
+            fleet.finish(at(second), answers.into())
+        };
+        assert_eq!(ask(&mut fleet, 20, 1, 1).next, EAGER);
+        let round = ask(&mut fleet, 21, 2, 1);
+        assert_eq!((round.changed, round.next), (true, EAGER));
+        assert_eq!(report(&fleet).updated("TaggingContainer/shop", 2), 1);
+        // Enough is enough.
+        assert_eq!(ask(&mut fleet, 35, 2, 1).next, AT_REST);
+        fleet.hurry(at(40));
+        assert_eq!(ask(&mut fleet, 40, 2, 1).next, EAGER);
+        let round = ask(&mut fleet, 41, 2, 2);
+        assert_eq!((round.changed, round.next), (true, AT_REST));
+        assert_eq!(report(&fleet).updated("TaggingContainer/shop", 2), 2);
+    }
+
+    #[test]
+    fn figures_are_the_difference_over_time_of_all_gateways_and_show_every_thirty_seconds() {
+        let mut fleet = FleetState::new("shop");
+        round(&mut fleet, at(0), &counting(1_000, 10, 5_000));
+        assert_eq!(report(&fleet).events_per_second, None);
+        round(&mut fleet, at(10), &counting(1_100, 10, 5_123));
+        // 2 gateways with 123 events in 10 s each.
+        assert_eq!(report(&fleet).events_per_second.as_deref(), Some("25"));
+        assert_eq!(report(&fleet).errors.as_deref(), Some("0%"));
+        assert!(!round(&mut fleet, at(39), &counting(1_200, 13, 9_999)).changed);
+        assert!(round(&mut fleet, at(40), &counting(1_300, 13, 20_123)).changed);
+        assert_eq!(report(&fleet).events_per_second.as_deref(), Some("1000"));
+        assert_eq!(report(&fleet).errors.as_deref(), Some("1.5%"));
+    }
+
+    #[test]
+    fn a_gateway_that_restarted_counts_from_its_start() {
+        let mut fleet = FleetState::new("shop");
+        round(&mut fleet, at(0), &counting(1_000, 0, 5_000));
+        let restarted = Answer {
+            uptime_seconds: 5,
+            ..counting(10, 0, 10)
+        };
+        round(&mut fleet, at(10), &restarted);
+        assert_eq!(report(&fleet).events_per_second, None);
+        round(&mut fleet, at(20), &counting(110, 0, 110));
+        assert_eq!(report(&fleet).events_per_second.as_deref(), Some("20"));
+    }
+
+    #[test]
+    fn of_a_destination_the_worst_state_the_longest_lag_and_the_newest_error_show() {
+        let mut fleet = FleetState::new("shop");
+        fleet.begin(at(0), target());
+        let mut newer = with_meta(DeliveryState::Delivering, 75.0, "newer");
+        newer.destinations.get_mut("meta").unwrap().last_error = Some((2, "newer".into()));
+        let answers = vec![
+            ("a".to_owned(), Ok(newer)),
+            ("b".to_owned(), Ok(with_meta(DeliveryState::Retrying, 3.5, "older"))),
+        ];
+        fleet.finish(at(0), answers);
+        let meta = &report(&fleet).destinations["meta"];
+        assert_eq!(meta.state, DeliveryState::Retrying);
+        assert_eq!(meta.lag.to_string(), "1m");
+        assert_eq!(meta.last_error.as_deref(), Some("newer"));
+    }
+
+    #[test]
+    fn a_change_of_state_shows_at_once_with_its_error_and_lag_waits_for_the_figures() {
+        let mut fleet = FleetState::new("shop");
+        round(&mut fleet, at(0), &answer());
+        round(&mut fleet, at(10), &answer());
+        assert!(round(&mut fleet, at(20), &with_meta(DeliveryState::Retrying, 1.0, "503")).changed);
+        assert_eq!(report(&fleet).destinations["meta"].last_error.as_deref(), Some("503"));
+        assert!(!round(&mut fleet, at(30), &with_meta(DeliveryState::Retrying, 11.0, "504")).changed);
+        assert!(round(&mut fleet, at(40), &with_meta(DeliveryState::Retrying, 21.0, "504")).changed);
+        assert_eq!(report(&fleet).destinations["meta"].lag.to_string(), "21s");
+    }
+
+    #[test]
+    fn a_state_that_changes_all_the_time_is_not_shown_each_time() {
+        let mut fleet = FleetState::new("shop");
+        let changes = (0..120).filter(|second| {
+            let state = if second % 2 == 0 {
+                DeliveryState::Retrying
+            } else {
+                DeliveryState::Delivering
+            };
+            round(&mut fleet, at(*second), &with_meta(state, 0.0, "503")).changed
+        });
+        // The first report, four changes, and the figures.
+        assert!(changes.count() <= 1 + STATE_CHANGES + 1);
+    }
+
+    #[test]
+    fn a_gateway_that_fails_three_times_is_unreachable_and_asked_less_often() {
+        let mut fleet = FleetState::new("shop");
+        round(&mut fleet, at(0), &answer());
+        let mut fail = |second| {
+            let asked = fleet.begin(at(second), target());
+            let answers = asked.iter().map(|(pod, _)| {
+                (
+                    pod.clone(),
+                    if pod == "a" {
+                        Err("refused".to_owned())
+                    } else {
+                        Ok(answer())
+                    },
+                )
+            });
+            fleet.finish(at(second), answers.collect());
+            (asked.len(), report(&fleet))
+        };
+        fail(20);
+        let (_, report) = fail(30);
+        assert_eq!((report.gateways.len(), report.unreachable.len()), (2, 0));
+        let (asked, report) = fail(40);
+        assert_eq!((asked, report.gateways.len()), (2, 1));
+        assert_eq!(
+            report.unreachable,
+            BTreeMap::from([("a".to_owned(), "refused".to_owned())])
+        );
+        let asked: Vec<_> = (5..16).map(|ten| fail(10 * ten).0).collect();
+        assert_eq!(asked, [2, 1, 2, 1, 1, 1, 2, 1, 1, 1, 1]);
+    }
+
+    #[test]
+    fn another_pod_behind_the_same_name_or_address_is_not_taken_for_the_old_one() {
+        let mut fleet = FleetState::new("shop");
+        round(&mut fleet, at(0), &answer());
+        let other = Answer {
+            container: "other".into(),
+            ..answer()
+        };
+        for second in [10, 20, 30] {
+            round(&mut fleet, at(second), &other);
+        }
+        assert!(report(&fleet).gateways.is_empty());
+        assert_eq!(report(&fleet).unreachable["a"], "it serves the container other");
+        let mut target = target();
+        target.pods[0].uid = "another".into();
+        fleet.begin(at(40), target);
+        fleet.finish(at(40), vec![]);
+        assert_eq!(report(&fleet).unreachable.keys().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn pods_without_address_or_on_their_way_out_are_not_asked() {
+        let mut fleet = FleetState::new("shop");
+        let without = PodState { ip: None, ..pod("a") };
+        let leaving = PodState {
+            terminating: true,
+            ..pod("b")
+        };
+        let ended = PodState {
+            finished: true,
+            ..pod("c")
+        };
+        let target = Target {
+            pods: vec![without, leaving, ended],
+            wanted: wanted(1),
+        };
+        assert!(fleet.begin(at(0), target).is_empty());
+        assert!(fleet.finish(at(0), vec![]).changed);
+        assert_eq!(report(&fleet), FleetReport::default());
+    }
+}

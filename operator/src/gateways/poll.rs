@@ -343,3 +343,134 @@ async fn request(address: SocketAddr) -> Result<Answer, String> {
         _ = &mut connection => exchange.await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+    use std::sync::Mutex;
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::observed::PodState;
+
+    /// The fleets of a test.
+    #[derive(Default)]
+    struct Fleets(Mutex<BTreeMap<NamespacedName, Target>>);
+
+    impl Targets for Fleets {
+        fn fleets(&self) -> Vec<NamespacedName> {
+            self.0.lock().unwrap().keys().cloned().collect()
+        }
+
+        fn target(&self, fleet: &NamespacedName) -> Option<Target> {
+            self.0.lock().unwrap().get(fleet).cloned()
+        }
+    }
+
+    /// A server on this address that gives the same answer to every request.
+    async fn serve(address: (&str, u16), answer: String) -> SocketAddr {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let bound = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let answer = answer.clone();
+                tokio::spawn(async move {
+                    let mut request = [0; 1_024];
+                    connection.read(&mut request).await.ok();
+                    connection.write_all(answer.as_bytes()).await.ok();
+                });
+            }
+        });
+        bound
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    fn status(generation: i64) -> String {
+        ok(&format!(
+            r#"{{"container": "shop", "configuration": {{"version": "x", "objects":
+                [{{"object": "TaggingContainer/shop", "generation": {generation}}}]}}}}"#
+        ))
+    }
+
+    fn pod(name: &str, address: SocketAddr) -> PodState {
+        PodState {
+            name: name.into(),
+            ip: Some(address.ip().to_string()),
+            ready: true,
+            ..PodState::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn gateways_are_asked_and_whoever_waits_is_woken() {
+        let shop = NamespacedName::new("shops", "shop");
+        let first = serve(("127.0.0.1", 0), status(1)).await;
+        let second = serve(("127.0.0.2", first.port()), status(2)).await;
+        let fleets = Arc::new(Fleets::default());
+        let target = Target {
+            pods: vec![pod("a", first), pod("b", second)],
+            wanted: BTreeMap::from([("TaggingContainer/shop".to_owned(), 2)]),
+        };
+        fleets.0.lock().unwrap().insert(shop.clone(), target);
+        let (wake, mut woken) = mpsc::channel(8);
+        let targets: Arc<dyn Targets> = fleets.clone();
+        let poller = Poller::start_at(first.port(), targets, wake);
+        assert_eq!(poller.report(&shop), None);
+        poller.hurry(&shop);
+        assert_eq!(woken.recv().await, Some(shop.clone()));
+        let report = poller.report(&shop).unwrap();
+        assert_eq!(report.gateways.len(), 2);
+        assert_eq!(report.updated("TaggingContainer/shop", 2), 1);
+        // A pod goes, and is no longer told of.
+        fleets.0.lock().unwrap().get_mut(&shop).unwrap().pods.pop();
+        poller.hurry(&shop);
+        assert_eq!(woken.recv().await, Some(shop.clone()));
+        assert_eq!(poller.report(&shop).unwrap().gateways.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_a_gateways_answer_is_an_error_that_does_not_change_from_time_to_time() {
+        let endless = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{}",
+            LARGEST_ANSWER + 1,
+            " ".repeat(LARGEST_ANSWER + 1)
+        );
+        for (answer, error) in [
+            (
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                "answered 404",
+            ),
+            (
+                "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1/\r\ncontent-length: 0\r\n\r\n".to_owned(),
+                "answered 302",
+            ),
+            (ok("<html>"), "the answer is not a gateway's status"),
+            (endless, "the answer broke off, or is larger than 1048576 bytes"),
+            (String::new(), "the connection broke"),
+            (
+                "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{".to_owned(),
+                "the answer broke off, or is larger than 1048576 bytes",
+            ),
+        ] {
+            let address = serve(("127.0.0.1", 0), answer).await;
+            assert_eq!(ask(address).await, Err(error.to_owned()));
+        }
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        assert_eq!(ask(closed).await, Err("connection refused".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_gateway_that_does_not_answer_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        assert_eq!(ask(address).await, Err("no answer within 2 s".to_owned()));
+    }
+}
