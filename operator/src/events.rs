@@ -63,23 +63,14 @@ pub fn transitions(previous: &[Condition], new: &[Condition]) -> Vec<Transition>
 fn transition(before: Option<&Condition>, now: &Condition) -> Option<Transition> {
     let rule = RULES.iter().find(|rule| rule.condition == now.type_)?;
     let is_good = now.status == rule.good;
-    let is_over = before.is_some_and(|before| {
-        before.status != rule.good && before.status != "Unknown" && !ON_THE_WAY.contains(&before.reason.as_str())
-    });
-    let is_same_trouble = before.is_some_and(|before| {
-        let is_edited = rule.each_edit && before.observed_generation != now.observed_generation;
-        before.status == now.status && before.reason == now.reason && !is_edited
-    });
     let is_told = if is_good {
-        is_over
+        before.is_some_and(|before| is_over(rule, before))
     } else {
-        now.status != "Unknown"
-            && !is_same_trouble
-            && !ON_THE_WAY.contains(&now.reason.as_str())
-            && !TOLD_ELSEWHERE.contains(&now.reason.as_str())
+        now.status != "Unknown" && rule.trouble.tells(&now.reason) && !is_known(before, now)
     };
+    let is_normal = is_good || CHOSEN.contains(&now.reason.as_str());
     is_told.then(|| Transition {
-        type_: if is_good || CHOSEN.contains(&now.reason.as_str()) {
+        type_: if is_normal {
             EventType::Normal
         } else {
             EventType::Warning
@@ -90,40 +81,87 @@ fn transition(before: Option<&Condition>, now: &Condition) -> Option<Transition>
     })
 }
 
+/// Whether something ends that is worth telling.
+fn is_over(rule: &Rule, before: &Condition) -> bool {
+    before.status != rule.good && before.status != "Unknown" && !ON_THE_WAY.contains(&before.reason.as_str())
+}
+
+/// Whether the same trouble was there before. For a new generation the specification's mistakes are told again: somebody
+/// tried to mend them.
+fn is_known(before: Option<&Condition>, now: &Condition) -> bool {
+    before.is_some_and(|before| {
+        let is_edited =
+            now.type_ == tagging_container::ACCEPTED && before.observed_generation != now.observed_generation;
+        before.status == now.status && before.reason == now.reason && !is_edited
+    })
+}
+
 /// When a condition is told.
 struct Rule {
     condition: &'static str,
     /// The status that is as it should be.
     good: &'static str,
-    /// Whether the same trouble is told again for a new generation: somebody tried to mend it.
-    each_edit: bool,
+    trouble: Trouble,
     action: &'static str,
 }
 
-const fn rule(condition: &'static str, good: &'static str, each_edit: bool, action: &'static str) -> Rule {
+/// Which reasons of a condition that is not as it should be are told.
+enum Trouble {
+    All,
+    /// None: other conditions tell them.
+    None,
+    /// All but these, which other conditions tell.
+    AllBut(&'static [&'static str]),
+}
+
+impl Trouble {
+    fn tells(&self, reason: &str) -> bool {
+        !ON_THE_WAY.contains(&reason)
+            && match self {
+                Self::All => true,
+                Self::None => false,
+                Self::AllBut(others) => !others.contains(&reason),
+            }
+    }
+}
+
+const fn rule(condition: &'static str, good: &'static str, trouble: Trouble, action: &'static str) -> Rule {
     Rule {
         condition,
         good,
-        each_edit,
+        trouble,
         action,
     }
 }
 
 /// `Accepted` is the name of a condition of both kinds.
 const RULES: [Rule; 6] = [
-    rule(tagging_container::ACCEPTED, "True", true, "Validate"),
-    rule(tagging_container::READY, "True", false, "Serve"),
-    rule(tagging_container::DEGRADED, "False", false, "Watch"),
-    rule(tagging_container::OUT_OF_DATE, "False", false, "RollOut"),
-    rule(destination::CREDENTIALS_RESOLVED, "True", false, "ResolveCredentials"),
-    rule(destination::DELIVERING, "True", false, "Deliver"),
+    rule(tagging_container::ACCEPTED, "True", Trouble::All, "Validate"),
+    rule(tagging_container::READY, "True", Trouble::None, "Serve"),
+    rule(tagging_container::DEGRADED, "False", Trouble::All, "Watch"),
+    rule(tagging_container::OUT_OF_DATE, "False", Trouble::All, "RollOut"),
+    rule(
+        destination::CREDENTIALS_RESOLVED,
+        "True",
+        Trouble::All,
+        "ResolveCredentials",
+    ),
+    rule(
+        destination::DELIVERING,
+        "True",
+        Trouble::AllBut(&[
+            reasons::NOT_ACCEPTED,
+            reasons::CONTAINER_NOT_FOUND,
+            reasons::SECRET_NOT_FOUND,
+            reasons::SECRET_KEY_NOT_FOUND,
+            reasons::SECRET_NOT_SHARED,
+        ]),
+        "Deliver",
+    ),
 ];
 
 /// What passes by itself at every beginning and edit: neither its beginning nor its end is told.
 const ON_THE_WAY: [&str; 2] = [reasons::CONFIGURING, reasons::PROPAGATING];
-
-/// What another condition of the object tells, or the next one of this: only its end is told.
-const TOLD_ELSEWHERE: [&str; 3] = [reasons::CREATING, reasons::NOT_ACCEPTED, reasons::PODS_NOT_READY];
 
 /// What somebody chose, or what goes as it should.
 const CHOSEN: [&str; 3] = [reasons::PAUSED, reasons::WAITING_FOR_ROLLOUT, reasons::ROLLING_OUT];

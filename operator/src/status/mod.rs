@@ -5,6 +5,8 @@ mod conditions;
 mod destination;
 mod pods;
 mod tagging_container;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     destination::{DestinationInput, InContainer, destination},
