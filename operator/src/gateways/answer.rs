@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use tagfleet_crds::conditions::reasons;
 
 use super::report::{DeliveryState, Refusal};
 
@@ -93,6 +94,7 @@ struct Object {
 struct RefusalBody {
     object: String,
     generation: Option<i64>,
+    reason: Option<String>,
     #[serde(default)]
     field: String,
     message: String,
@@ -119,7 +121,8 @@ struct LastError {
 impl From<Body> for Answer {
     fn from(body: Body) -> Self {
         let objects = body.configuration.objects.into_iter();
-        let mut refusals: Vec<_> = body.refusals.into_iter().map(Refusal::from).collect();
+        let refusals = body.refusals.into_iter().filter(|refusal| !refusal.passes());
+        let mut refusals: Vec<_> = refusals.map(Refusal::from).collect();
         refusals.sort();
         refusals.truncate(REFUSALS);
         Self {
@@ -136,6 +139,14 @@ impl From<Body> for Answer {
             totals: body.totals,
             uptime_seconds: body.uptime_seconds,
         }
+    }
+}
+
+impl RefusalBody {
+    /// Whether nothing is wrong with the object: what it refers to is on its way into the pod. Then the gateway is only
+    /// behind.
+    fn passes(&self) -> bool {
+        self.reason.as_deref() == Some(reasons::PROPAGATING)
     }
 }
 
@@ -209,6 +220,8 @@ mod tests {
             ],
             "refusals": [
                 {"object": "Destination/meta", "generation": 8, "field": "spec.trigger.when", "message": "not CEL"},
+                {"object": "TaggingContainer/shop", "generation": 4, "field": "spec.lookupTables",
+                 "reason": "Propagating", "message": "has not arrived yet"},
             ],
             "totals": {"requests": 10, "errors": 1, "events": 9},
         }));
@@ -219,6 +232,7 @@ mod tests {
         assert_eq!(meta.state, DeliveryState::Retrying);
         assert_eq!(meta.last_error, Some((2000, "503: overloaded".into())));
         assert_eq!(answer.destinations["ads"].state, DeliveryState::Propagating);
+        assert_eq!(answer.refusals.len(), 1);
         assert_eq!(answer.refusals[0].generation, Some(8));
         assert_eq!(
             answer.totals,

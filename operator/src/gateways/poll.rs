@@ -381,8 +381,9 @@ mod tests {
                 let answer = answer.clone();
                 tokio::spawn(async move {
                     let mut request = [0; 1_024];
-                    connection.read(&mut request).await.ok();
-                    connection.write_all(answer.as_bytes()).await.ok();
+                    if connection.read(&mut request).await.is_ok_and(|read| read > 0) {
+                        connection.write_all(answer.as_bytes()).await.ok();
+                    }
                 });
             }
         });

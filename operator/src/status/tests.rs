@@ -118,7 +118,7 @@ impl Shop {
                 wanted: IMAGE,
                 behind: self.behind.as_ref(),
             },
-            apply: self.apply.as_ref().map(|()| ()),
+            apply: self.apply.as_ref().copied(),
             crds_older: &self.crds_older,
             previous: self.previous.as_ref(),
             now: at(second),
