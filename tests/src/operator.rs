@@ -46,9 +46,8 @@ impl Setup {
     #[must_use]
     pub fn of_namespace(space: &Namespace<'_>) -> Self {
         let name = space.name();
-        space.apply(
-            &rights("namespaced.yaml", space).replace("tagfleet-operator-shop", &format!("{SERVICE_ACCOUNT}-{name}")),
-        );
+        let own = format!("{SERVICE_ACCOUNT}-{name}");
+        grant(space, &rights("namespaced.yaml", space).replace("tagfleet-operator-shop", &own));
         Self::of(space, &["--namespace", name])
     }
 
@@ -56,7 +55,7 @@ impl Setup {
     /// cluster of the test's own: it looks after what other tests make, too.
     #[must_use]
     pub fn of_all_namespaces(space: &Namespace<'_>) -> Self {
-        space.apply(&rights("cluster.yaml", space));
+        grant(space, &rights("cluster.yaml", space));
         Self::of(space, &["--lease-namespace", space.name()])
     }
 
@@ -137,6 +136,11 @@ fn rights(file: &str, space: &Namespace<'_>) -> String {
     let here = format!("namespace: {}", space.name());
     text.replace("namespace: tagfleet", &here)
         .replace("namespace: shop", &here)
+}
+
+/// Applies rights as they are: some are of the namespace `default`.
+fn grant(space: &Namespace<'_>, rights: &str) {
+    space.cluster().kubectl_with(["apply", "-f", "-"], rights).ok();
 }
 
 /// A running operator.
