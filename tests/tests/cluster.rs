@@ -7,10 +7,12 @@
     clippy::print_stdout
 )]
 
-use std::{net::TcpStream, time::Duration};
+use std::{fs, net::TcpStream, time::Duration};
 
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap};
-use tagfleet_tests::cluster::Cluster;
+use serde_json::json;
+use tagfleet_crds::TaggingContainer;
+use tagfleet_tests::{cluster::Cluster, process};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -43,6 +45,51 @@ fn a_deployment_becomes_available_without_a_node() {
     space.unready_pod(&running[0].pod, running[0].ip);
     space.wait_for("web", "one pod is available", PATIENCE, |it: &Deployment| {
         it.status.as_ref().and_then(|status| status.available_replicas) == Some(1)
+    });
+}
+
+#[test]
+fn a_gateway_runs_as_its_pod_says() {
+    let Some(cluster) = Cluster::without_nodes("a_gateway_runs_as_its_pod_says") else {
+        return;
+    };
+    let space = cluster.namespace("gateways");
+    // Given a container, and the children that the operator builds of it (its own golden file),
+    space.apply(
+        "
+apiVersion: tagfleet.dev/v1alpha1
+kind: TaggingContainer
+metadata: {name: shop}
+spec: {clients: [{name: web, ga4: {}}]}
+",
+    );
+    let shop: TaggingContainer = space.read("shop");
+    let golden = process::repository().join("operator/tests/golden/minimal/out.yaml");
+    let children = fs::read_to_string(golden)
+        .unwrap()
+        .replace("4a8bd4a3-8c1d-4b1f-9a55-0d1c5f0f6a01", &shop.metadata.uid.unwrap())
+        .replace("namespace: default", &format!("namespace: {}", space.name()))
+        .replace(
+            r#""namespace": "default""#,
+            &format!(r#""namespace": "{}""#, space.name()),
+        );
+    space.apply(&children);
+    let replicas = r#"{"spec":{"replicas":2}}"#;
+    space
+        .kubectl(&format!("patch deployment shop-gateway -p {replicas}"))
+        .ok();
+
+    // when its pods run,
+    let gateways = space.run_gateways("app.kubernetes.io/instance=shop", 2, PATIENCE);
+
+    // then each takes hits at its own address, as the newest generation says, and the Deployment is available.
+    for gateway in &gateways {
+        assert_eq!(gateway.hit("page_view", "id-1", ""), 204, "{}", gateway.log());
+        let objects = &gateway.status()["configuration"]["objects"];
+        assert_eq!(objects[0], json!({"object": "TaggingContainer/shop", "generation": 1}));
+    }
+    space.wait_for("shop-gateway", "two pods are available", PATIENCE, |it: &Deployment| {
+        it.status.as_ref().and_then(|status| status.available_replicas) == Some(2)
     });
 }
 

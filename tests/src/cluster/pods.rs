@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     ResourceExt as _,
     api::{Patch, PatchParams},
@@ -129,13 +129,16 @@ fn address(pod: &Pod) -> Option<Ipv4Addr> {
 
 fn status(phase: &str, ip: Option<Ipv4Addr>, ready: bool, state: &Value, container: &str) -> Value {
     let word = if ready { "True" } else { "False" };
+    // Without a time a pod is ready but never available (`minReadySeconds`).
+    let now = Time(Timestamp::now());
+    let condition = |kind: &str, word: &str| json!({"type": kind, "status": word, "lastTransitionTime": now});
     let mut status = json!({
         "phase": phase,
         "conditions": [
-            {"type": "PodScheduled", "status": "True"},
-            {"type": "Initialized", "status": "True"},
-            {"type": "ContainersReady", "status": word},
-            {"type": "Ready", "status": word},
+            condition("PodScheduled", "True"),
+            condition("Initialized", "True"),
+            condition("ContainersReady", word),
+            condition("Ready", word),
         ],
         "containerStatuses": [{
             "name": container, "ready": ready, "restartCount": 0, "image": "", "imageID": "", "state": state,
