@@ -1,7 +1,11 @@
 //! The kinds of objects that the operator makes, and one such object.
 
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::{
+    Resource,
+    core::{ApiResource, GroupVersionKind},
+};
 use serde_json::Value;
+use tagfleet_crds::validate::NamespacedName;
 
 /// The field manager of everything that the operator writes.
 pub const FIELD_MANAGER: &str = "tagfleet-operator";
@@ -117,6 +121,15 @@ impl ChildKind {
             Self::PrometheusRule => "prometheusrules",
         };
         ApiResource::from_gvk_with_plural(&self.gvk(), plural)
+    }
+}
+
+/// Namespace and name of a namespaced object.
+pub(crate) fn name_of(object: &impl Resource) -> NamespacedName {
+    let meta = object.meta();
+    NamespacedName {
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
     }
 }
 

@@ -9,6 +9,8 @@ use std::{
 use k8s_openapi::ByteString;
 use tagfleet_crds::{DestinationSpec, TaggingContainerSpec};
 
+use crate::child::ChildKind;
+
 /// The form of an object that is in force: the newest accepted one, which may be older than what stands in the API server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Form<S> {
@@ -38,6 +40,19 @@ pub struct OptionalKinds {
     pub service_monitor: bool,
     /// `PrometheusRule` of the Prometheus Operator.
     pub prometheus_rule: bool,
+}
+
+impl OptionalKinds {
+    /// Whether the cluster has this kind; true for every kind that each cluster has.
+    #[must_use]
+    pub const fn has(self, kind: ChildKind) -> bool {
+        match kind {
+            ChildKind::HttpRoute => self.http_route,
+            ChildKind::ServiceMonitor => self.service_monitor,
+            ChildKind::PrometheusRule => self.prometheus_rule,
+            _ => true,
+        }
+    }
 }
 
 /// What of the operator's own settings shows in children.

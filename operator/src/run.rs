@@ -1,22 +1,22 @@
 //! `run`: starts what the operator runs on, then its controllers, and stops them in order.
 
-use std::{io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use kube::{Client, Config};
 use serde_json::json;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     admin::{Admin, AdminError, AdminServer},
+    fleet::{OptionalKinds, Settings},
     leader::{self, Leader, LeaderError},
     logging,
     metrics::Metrics,
     readiness::Readiness,
-    served_crds::{self, Cluster},
+    served_crds,
+    watch::Scope,
+    work::Work,
 };
 
 /// How long connecting to the API server may take; kube's own default of 30 s outlasts every deadline here.
@@ -139,7 +139,7 @@ async fn operate(options: &Options) -> Result<(), RunError> {
     let result = tokio::select! {
         () = stop.asked() => Ok(()),
         why = lost(leader.as_deref()) => Err(RunError::Lost(why)),
-        () = work(&client, options, leader.as_deref(), &readiness, &metrics) => Ok(()),
+        () = work(client, &config.default_namespace, options, &readiness, &metrics, &admin, leader.as_deref()) => Ok(()),
     };
     readiness.set_stopping();
     if result.is_ok()
@@ -179,24 +179,32 @@ async fn lost(leader: Option<&Leader>) -> String {
     }
 }
 
-/// Waits for the CRDs and the lease, then runs the controllers.
+/// Waits for the CRDs, then works.
 async fn work(
-    client: &Client,
+    client: Client,
+    namespace: &str,
     options: &Options,
-    leader: Option<&Leader>,
     readiness: &Arc<Readiness>,
     metrics: &Arc<Metrics>,
+    admin: &Arc<Admin>,
+    leader: Option<&Leader>,
 ) {
     let cluster = served_crds::installed(client.clone(), Arc::clone(readiness), Arc::clone(metrics)).await;
-    if let Some(leader) = leader {
-        tracing::info!("waiting for the lease");
-        leader.acquired().await;
-    }
-    tracing::info!("leading");
-    controllers(client, options, cluster).await;
-}
-
-/// The controllers at work.
-async fn controllers(_client: &Client, _options: &Options, _cluster: watch::Receiver<Cluster>) {
-    std::future::pending::<()>().await;
+    let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    let work = Work {
+        scope: options.namespace.clone().map_or(Scope::Cluster, Scope::Namespace),
+        settings: Settings {
+            operator_namespace: in_cluster.then(|| namespace.to_owned()),
+            gateway_image: options.gateway_image.clone(),
+            allowed_private_destinations: options.allowed_private_destinations.clone(),
+            api_server: BTreeSet::new(),
+            kinds: OptionalKinds::default(),
+        },
+        client,
+        cluster,
+        readiness: Arc::clone(readiness),
+        metrics: Arc::clone(metrics),
+        admin: Arc::clone(admin),
+    };
+    work.run(leader).await;
 }
