@@ -60,7 +60,7 @@ fn spec(fleet: &Fleet, storage: &Storage, overrides: PodOverrides, spread_within
     PodSpec {
         service_account_name: Some(names::gateway(&fleet.name)),
         automount_service_account_token: Some(true),
-        // A variable for each Service of the namespace would be read as flags: TAGFLEET_PORT, of a Service `tagfleet`.
+        // A variable of a Service (TAGFLEET_PORT, of one that is called `tagfleet`) could be taken for a flag.
         enable_service_links: Some(false),
         security_context: Some(pod_security()),
         containers: vec![container::gateway(fleet, storage, &overrides.env)],
