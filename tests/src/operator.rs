@@ -47,7 +47,10 @@ impl Setup {
     pub fn of_namespace(space: &Namespace<'_>) -> Self {
         let name = space.name();
         let own = format!("{SERVICE_ACCOUNT}-{name}");
-        grant(space, &rights("namespaced.yaml", space).replace("tagfleet-operator-shop", &own));
+        grant(
+            space,
+            &rights("namespaced.yaml", space).replace("tagfleet-operator-shop", &own),
+        );
         Self::of(space, &["--namespace", name])
     }
 

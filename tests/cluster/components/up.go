@@ -52,6 +52,7 @@ func up(arguments []string) int {
 	}
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Ignore(syscall.SIGPIPE) // nobody reads "ready" any more: there is still a folder to remove
 	plane := &controlPlane{folder: flags.Arg(0), running: map[string]*component{}}
 	if *remove {
 		defer os.RemoveAll(plane.folder)

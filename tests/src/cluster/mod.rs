@@ -86,7 +86,7 @@ impl Cluster {
         SHARED.get_or_init(|| match env::var_os("TAGFLEET_TEST_CLUSTER") {
             None => Self::start(),
             Some(word) if word == "existing" => Self::existing(),
-            Some(folder) => Self::connect(&Path::new(&folder).join("admin.kubeconfig"), None),
+            Some(folder) => Self::started_in(Path::new(&folder)),
         })
     }
 
@@ -123,6 +123,17 @@ impl Cluster {
         let components = components();
         let control_plane = ControlPlane::start(&components);
         Self::connect(&control_plane.kubeconfig(), Some(control_plane))
+    }
+
+    fn started_in(folder: &Path) -> Self {
+        let kubeconfig = folder.join("admin.kubeconfig");
+        let runs = kubeconfig.exists();
+        assert!(
+            runs,
+            "TAGFLEET_TEST_CLUSTER: no cluster in {}; see scripts/cluster",
+            folder.display()
+        );
+        Self::connect(&kubeconfig, None)
     }
 
     fn existing() -> Self {
