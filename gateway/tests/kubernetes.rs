@@ -1,5 +1,6 @@
 //! What a gateway in a cluster makes of what is mounted and what the API server has: given these, that is in force.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::needless_pass_by_value, reason = "manifests are written where they are used")]
 
 use std::{
     fs,

@@ -47,6 +47,7 @@ pub struct Setup {
     listen: SocketAddr,
     admin: SocketAddr,
     prefix: Vec<OsString>,
+    arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
 }
 
@@ -60,6 +61,7 @@ impl Setup {
             listen: ports::free(),
             admin: ports::free(),
             prefix: Vec::new(),
+            arguments: Vec::new(),
             environment: Vec::new(),
         }
     }
@@ -75,6 +77,20 @@ impl Setup {
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// Its admin listener is here.
+    #[must_use]
+    pub fn admin(mut self, address: SocketAddr) -> Self {
+        self.admin = address;
+        self
+    }
+
+    /// Starts it with these arguments of `serve` beside the usual ones, as `["--kubernetes", "--container", "shop"]`.
+    #[must_use]
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments.extend(arguments.iter().map(Into::into));
         self
     }
 
@@ -140,6 +156,7 @@ impl Setup {
                 "--data-dir",
             ])
             .arg(data)
+            .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -619,6 +619,30 @@ async fn a_paused_destination_keeps_its_backlog() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_destination_waits_at_its_cursor_until_its_credential_is_there() {
+    let gateway = Gateway::new(Network::new(|_| OK));
+    let orders = |fingerprint: &str, awaits_credentials: bool| PlannedDestination {
+        awaits_credentials,
+        fingerprint: fingerprint.into(),
+        ..gateway.destination("orders")
+    };
+    gateway.apply(vec![orders("1", true)]);
+    gateway.append(ids("e", 20), &[gateway.destination("orders").id]).await;
+    sleep(60 * SECOND).await;
+    assert_eq!(gateway.network.bodies().len(), 0);
+    assert_eq!(
+        gateway.state("orders", orders("1", true)),
+        Delivery::WaitingForCredentials {
+            reason: CredentialsReason::Propagating
+        }
+    );
+    gateway.apply(vec![orders("2", false)]);
+    sleep(SECOND).await;
+    assert_eq!(gateway.ledger("orders").delivered, 20);
+    assert_eq!(gateway.state("orders", orders("2", false)), Delivery::Delivering);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_backlog_of_a_deleted_destination_is_taken_up_by_one_of_the_same_name() {
     let gateway = Gateway::new(Network::new(|_| DOWN));
     let orders = gateway.destination("orders");
