@@ -121,3 +121,31 @@ pub mod reasons {
     /// No gateway tells how it stands.
     pub const NO_GATEWAYS: &str = "NoGateways";
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+    use std::collections::BTreeSet;
+
+    /// The value of each constant of this file.
+    fn words() -> BTreeSet<&'static str> {
+        let lines = include_str!("conditions.rs").lines();
+        let constants = lines.filter(|line| line.trim_start().starts_with("pub const "));
+        constants.filter_map(|line| line.split('"').nth(1)).collect()
+    }
+
+    /// What stands between backticks in the first cell of the tables of docs/conditions.md.
+    fn documented() -> BTreeSet<&'static str> {
+        let rows = include_str!("../../docs/conditions.md")
+            .lines()
+            .filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+    }
+
+    #[test]
+    fn the_page_on_conditions_has_every_condition_and_reason_and_no_other() {
+        assert_eq!(words(), documented());
+    }
+}

@@ -80,7 +80,7 @@ impl FleetState {
         }
     }
 
-    /// The report, once there was a round.
+    /// The report, once a gateway was asked.
     #[must_use]
     pub fn report(&self) -> Option<&Arc<FleetReport>> {
         self.report.as_ref()
@@ -131,7 +131,11 @@ impl FleetState {
             }
         }
         let report = self.compose(now);
-        let changed = self.report.as_deref() != Some(&report);
+        // A fleet that has nobody to ask yet has nothing to tell either.
+        let changed = match self.report.as_deref() {
+            Some(before) => *before != report,
+            None => !self.gateways.is_empty(),
+        };
         if changed {
             self.report = Some(Arc::new(report));
         }
@@ -616,7 +620,7 @@ mod tests {
             wanted: wanted(1),
         };
         assert!(fleet.begin(at(0), target).is_empty());
-        assert!(fleet.finish(at(0), vec![]).changed);
-        assert_eq!(report(&fleet), FleetReport::default());
+        assert!(!fleet.finish(at(0), vec![]).changed);
+        assert_eq!(fleet.report(), None);
     }
 }

@@ -80,7 +80,7 @@ impl Poller {
         Self { reports, hurry }
     }
 
-    /// What is known of a fleet; none until its gateways were asked once.
+    /// What is known of a fleet; none until one of its gateways was asked.
     #[must_use]
     pub fn report(&self, fleet: &NamespacedName) -> Option<Arc<FleetReport>> {
         let reports = self.reports.read().unwrap_or_else(PoisonError::into_inner);

@@ -59,19 +59,22 @@ pub struct InContainer<'a> {
 /// before what passes by itself before what somebody chose; among equals the first by name.
 #[must_use]
 pub fn destination(input: &DestinationInput<'_>) -> DestinationStatus {
-    let containers: Vec<_> = input
+    let found: BTreeMap<_, _> = input
         .containers
+        .iter()
+        .map(|(name, found)| (*name, found.map(InContainer::with_report)))
+        .collect();
+    let containers: Vec<_> = found
         .iter()
         .map(|(name, found)| in_container(input, name, found.as_ref()))
         .collect();
     let worst =
         [types::ACCEPTED, types::CREDENTIALS_RESOLVED, types::DELIVERING].map(|kind| worst(input, &containers, kind));
-    let lags = input
-        .containers
+    let lags = found
         .values()
         .flatten()
         .filter_map(|found| Some(found.now(input.name)?.lag));
-    let is_asked = input.containers.values().flatten().any(|found| found.report.is_some());
+    let is_asked = found.values().flatten().any(|found| found.report.is_some());
     let previous_lag = || input.previous.and_then(|status| status.lag.clone());
     DestinationStatus {
         observed_generation: containers
@@ -109,8 +112,8 @@ fn in_container(input: &DestinationInput<'_>, name: &str, found: Option<&InConta
             ..ContainerStatus::default()
         };
     };
-    // Before the gateways were asked, what they last said stays, as long as there are gateways.
-    let carried = previous.filter(|_| found.report.is_none() && found.pods.iter().any(PodState::is_live));
+    // Before the gateways were asked, what they last said stays.
+    let carried = previous.filter(|_| found.report.is_none());
     let now = found.now(input.name);
     let drafts = vec![
         found.accepted(),
@@ -147,6 +150,13 @@ fn absent(container: &str) -> Vec<Draft> {
 }
 
 impl<'a> InContainer<'a> {
+    fn with_report(self) -> Self {
+        Self {
+            report: pods::report(self.report, self.pods),
+            ..self
+        }
+    }
+
     /// How it fares in the gateways.
     fn now(&self, name: &str) -> Option<&'a DestinationReport> {
         self.report?.destinations.get(name)

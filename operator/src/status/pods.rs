@@ -15,6 +15,20 @@ pub(super) fn of(part: u32, whole: u32, noun: &str, verbs: (&str, &str)) -> Stri
     format!("{part} of {whole} {noun}{plural} {verb}")
 }
 
+/// The report; an empty one where nobody could have been asked yet, so that it is told alike before and after the first
+/// round of asking. None as long as gateways are there that were not asked since the operator's start.
+pub(super) fn report<'r>(report: Option<&'r FleetReport>, pods: &[PodState]) -> Option<&'r FleetReport> {
+    static NOBODY: FleetReport = FleetReport {
+        gateways: BTreeMap::new(),
+        unreachable: BTreeMap::new(),
+        destinations: BTreeMap::new(),
+        events_per_second: None,
+        errors: None,
+    };
+    let can_answer = |pod: &PodState| pod.is_live() && pod.ip.is_some();
+    report.or_else(|| (!pods.iter().any(can_answer)).then_some(&NOBODY))
+}
+
 /// How many pods serve.
 pub(super) fn ready(pods: &[PodState]) -> u32 {
     count(pods.iter().filter(|pod| pod.serves()).count())

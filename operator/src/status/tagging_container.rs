@@ -60,6 +60,10 @@ pub struct ImageInput<'a> {
 /// The status of a container. For the same input it is the same; with itself as `previous`, too.
 #[must_use]
 pub fn tagging_container(input: &ContainerInput<'_>) -> TaggingContainerStatus {
+    let input = &ContainerInput {
+        report: pods::report(input.report, input.pods),
+        ..*input
+    };
     let fleet = Fleet::new(input);
     let drafts = vec![
         accepted(input.verdicts),

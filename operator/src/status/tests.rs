@@ -145,6 +145,7 @@ impl Shop {
 fn pod(name: &str) -> PodState {
     PodState {
         name: name.into(),
+        ip: Some("10.0.0.1".into()),
         ready: true,
         image: IMAGE.into(),
         ..PodState::default()
@@ -506,6 +507,19 @@ fn a_fleet_that_has_served_and_lost_a_pod_is_degraded_until_it_is_whole_again() 
     }
     let lost = "True PodsNotReady";
     assert_eq!(degraded, ["False Healthy", lost, lost, "False Healthy"]);
+}
+
+#[test]
+fn a_fleet_without_pods_is_told_alike_before_and_after_the_first_round_of_asking() {
+    let shop = |report| Shop::with(|it| (it.pods, it.report) = (Vec::new(), report)).status();
+    assert_eq!(shop(None), shop(Some(FleetReport::default())));
+    let meta = |report| {
+        Meta::with(DeliveryState::Delivering, |it| {
+            (it.pods, it.report) = (Vec::new(), report);
+        })
+        .status()
+    };
+    assert_eq!(meta(None), meta(Some(FleetReport::default())));
 }
 
 /// The Destination `meta` in `shop` with two gateways that have it in force.
