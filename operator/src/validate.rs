@@ -15,7 +15,7 @@ use tagfleet_crds::{
 };
 
 use crate::{
-    build,
+    build::{self, credentials},
     dereference::Gathered,
     fleet::{ConfigMapKey, Form},
     last_good::{InForce, form},
@@ -74,7 +74,7 @@ pub fn judge(gathered: &Gathered, before: Option<&InForce>) -> Judgement {
     Judgement {
         credentials: in_force
             .as_ref()
-            .map(|it| credentials(gathered, it))
+            .map(|it| values(gathered, it))
             .unwrap_or_default(),
         verdicts,
         in_force,
@@ -171,9 +171,25 @@ fn check_destination(gathered: &Gathered, destination: &Destination, scope: &Sco
     let errors = findings.iter().filter(|finding| finding.is_error());
     let (of_secrets, others): (Vec<_>, Vec<_>) = errors.partition(|finding| is_about_a_secret(finding));
     let accepted = refusal(&others).unwrap_or_else(|| Verdict::yes(reasons::ACCEPTED, warnings(&findings)));
-    let credentials =
-        refusal(&of_secrets).unwrap_or_else(|| Verdict::yes(reasons::RESOLVED, "every Secret is there and shared"));
+    let credentials = refusal(&of_secrets)
+        .or_else(|| too_long(destination))
+        .unwrap_or_else(|| Verdict::yes(reasons::RESOLVED, "every Secret is there and shared"));
     (accepted, credentials)
+}
+
+/// A refusal when a Secret and its key have names that do not fit one key of the Secret that gateways mount.
+fn too_long(destination: &Destination) -> Option<Verdict> {
+    let secrets = destination.spec.vendor()?.secrets();
+    let (_, reference) = secrets
+        .into_iter()
+        .find(|(_, reference)| credentials::key(&reference.name, &reference.key).len() > credentials::LONGEST_KEY)?;
+    let message = format!(
+        "the names of Secret {} and of its key {} may have {} characters together: give one a shorter name",
+        reference.name,
+        reference.key,
+        credentials::LONGEST_KEY - "..".len()
+    );
+    Some(Verdict::no(reasons::INVALID, message))
 }
 
 fn is_about_a_secret(finding: &Finding) -> bool {
@@ -251,11 +267,12 @@ fn conflict(gathered: &Gathered) -> Option<Verdict> {
 
 /// A refusal when the lookup tables do not fit the ConfigMap that gateways start from.
 fn too_large(container: &TaggingContainer, config_maps: &ConfigMaps) -> Option<Verdict> {
-    let bytes: usize = tables(container, config_maps).values().map(String::len).sum();
+    let tables = tables(container, config_maps);
+    let bytes: usize = tables.values().map(|text| build::config::table_bytes(text)).sum();
     let most = build::config::MAX_TABLE_BYTES;
     (bytes > most).then(|| {
         let message = format!(
-            "spec.lookupTables: the tables have {bytes} bytes together and may have {most}: a ConfigMap holds no more"
+            "spec.lookupTables: the tables take {bytes} bytes together and may take {most}: a ConfigMap holds no more"
         );
         Verdict::no(reasons::LOOKUP_TABLE_INVALID, message)
     })
@@ -276,7 +293,7 @@ fn tables(container: &TaggingContainer, config_maps: &ConfigMaps) -> BTreeMap<Co
 }
 
 /// The values that the forms in force refer to, as far as they are there and shared.
-fn credentials(gathered: &Gathered, in_force: &InForce) -> BTreeMap<String, ByteString> {
+fn values(gathered: &Gathered, in_force: &InForce) -> BTreeMap<String, ByteString> {
     let vendors = in_force.destinations.values().filter_map(|form| form.spec.vendor());
     let of_destinations = vendors.flat_map(|vendor| vendor.secrets());
     let references = in_force.container.spec.secrets().into_iter().chain(of_destinations);
@@ -287,7 +304,7 @@ fn credentials(gathered: &Gathered, in_force: &InForce) -> BTreeMap<String, Byte
         .into_iter()
         .filter_map(|(name, key)| {
             let value = gathered.secrets.get(name)?.values.get(key)?;
-            Some((format!("{name}..{key}"), value.clone()))
+            Some((credentials::key(name, key), value.clone()))
         })
         .collect()
 }

@@ -6,7 +6,7 @@
 pub mod fingerprint;
 pub mod status;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fingerprint::Fingerprint;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -26,6 +26,9 @@ use crate::{
 /// The field manager of a new workload's first number of pods. It is not ours: an autoscaler takes it over, and what the
 /// operator does not own it cannot fight for.
 const SEED_MANAGER: &str = "tagfleet-operator-replicas";
+/// How often, and how many times, it is looked whether a deleted StatefulSet is gone.
+const GONE_EVERY: Duration = Duration::from_millis(100);
+const GONE_LOOKS: usize = 100;
 /// Children of a fleet that are written at a time.
 const AT_A_TIME: usize = 4;
 
@@ -97,10 +100,9 @@ impl ApplyError {
         }
     }
 
-    /// Whether a person has to act; else another try may do.
-    #[must_use]
-    pub const fn needs_a_person(&self) -> bool {
-        matches!(self, Self::NameTaken { .. } | Self::Refused { .. })
+    /// Whether a field was to be changed that cannot be changed.
+    fn is_unchangeable(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.contains("updates to statefulset spec for fields other than"))
     }
 }
 
@@ -171,7 +173,12 @@ impl Applier {
             }
         }
         let written = match live {
-            Some(_) => self.patch(wish, child, &object, FIELD_MANAGER, true).await?,
+            Some(live) => match self.patch(wish, child, &object, FIELD_MANAGER, true).await {
+                Err(error) if child.kind == ChildKind::StatefulSet && error.is_unchangeable() => {
+                    self.remake(wish, child, live, &object).await?
+                }
+                written => written?,
+            },
             None => self.create(wish, child, &object).await?,
         };
         let written = match is_new_workload(child.kind, &written) && wish.first_replicas > 1 {
@@ -199,6 +206,32 @@ impl Applier {
             return Err(taken(child));
         }
         self.patch(wish, child, object, FIELD_MANAGER, true).await
+    }
+
+    /// Makes a StatefulSet anew around its pods and claims: its claim templates cannot be changed. The new one takes the
+    /// pods over; claims that are there stay as they are, and new pods get new ones.
+    async fn remake(
+        &self,
+        wish: &Wish,
+        child: &Child,
+        live: &Live,
+        object: &Value,
+    ) -> Result<DynamicObject, ApplyError> {
+        let failed = |error| ApplyError::new(child.kind, &child.name, error);
+        let api = self.api(wish, child.kind);
+        let parameters = DeleteParams::orphan().preconditions(Preconditions {
+            uid: Some(live.uid.clone()),
+            resource_version: None,
+        });
+        self.metrics.wrote("delete", &child.kind.gvk().kind);
+        api.delete(&child.name, &parameters).await.map_err(failed)?;
+        for _ in 0..GONE_LOOKS {
+            if api.get_metadata_opt(&child.name).await.map_err(failed)?.is_none() {
+                break;
+            }
+            tokio::time::sleep(GONE_EVERY).await;
+        }
+        self.create(wish, child, object).await
     }
 
     /// Sets a new workload's number of pods once.
