@@ -53,6 +53,15 @@ impl Draft {
         Self::new(kind, status, verdict.reason, verdict.message.as_str())
     }
 
+    /// Adds a sentence to what was said.
+    pub(super) fn add(&mut self, sentence: &str) {
+        if !self.message.ends_with('.') {
+            self.message.push('.');
+        }
+        self.message.push(' ');
+        self.message.push_str(sentence);
+    }
+
     /// As it was said before.
     pub(super) fn again(kind: &'static str, before: &Condition) -> Self {
         let status = match before.status.as_str() {

@@ -14,7 +14,7 @@ use tagfleet_crds::{
 use super::{
     conditions::{Draft, find, settle, severity},
     pods,
-    tagging_container::kept,
+    tagging_container::keep,
 };
 use crate::{
     gateways::{DeliveryState, DestinationReport, FleetReport},
@@ -178,7 +178,7 @@ impl<'a> InContainer<'a> {
     fn accepted(&self) -> Draft {
         let verdict = &self.verdict.accepted;
         let mut draft = Draft::of(types::ACCEPTED, verdict);
-        draft.message.push_str(&kept(verdict.holds, self.verdict.in_force));
+        keep(&mut draft, verdict.holds, self.verdict.in_force);
         draft
     }
 
@@ -216,11 +216,9 @@ impl<'a> InContainer<'a> {
         }
         let wanted = self.wanted(input.name);
         if let Some(refusal) = pods::refusals(report, &wanted).find(|(_, it)| wanted.contains_key(&it.object)) {
-            let message = format!(
-                "{}. Its last good form stays in force there.",
-                pods::refusal_text(refusal)
-            );
-            return Draft::no(KIND, reasons::GATEWAY_REFUSED, message);
+            let mut draft = Draft::no(KIND, reasons::GATEWAY_REFUSED, pods::refusal_text(refusal));
+            draft.add("Its last good form stays in force there.");
+            return draft;
         }
         match now {
             Some(now) => self.delivery(input.spec, now),

@@ -112,17 +112,14 @@ fn in_force(verdicts: &Verdicts) -> impl Iterator<Item = (&String, i64)> {
 
 fn accepted(verdicts: &Verdicts) -> Draft {
     let mut draft = Draft::of(types::ACCEPTED, &verdicts.accepted);
-    draft
-        .message
-        .push_str(&kept(verdicts.accepted.holds, verdicts.in_force));
+    keep(&mut draft, verdicts.accepted.holds, verdicts.in_force);
     draft
 }
 
-/// What a refused object goes on with.
-pub(super) fn kept(accepted: bool, in_force: Option<i64>) -> String {
-    match in_force {
-        Some(generation) if !accepted => format!(" Generation {generation} stays in force."),
-        _ => String::new(),
+/// Says what a refused object goes on with.
+pub(super) fn keep(draft: &mut Draft, accepted: bool, in_force: Option<i64>) {
+    if let Some(generation) = in_force.filter(|_| !accepted) {
+        draft.add(&format!("Generation {generation} stays in force."));
     }
 }
 
@@ -328,8 +325,9 @@ impl<'a> Fleet<'a> {
             return Draft::yes(KIND, problem.reason, problem.message.as_str());
         }
         if let Some(refusal) = self.refusal() {
-            let message = format!("{refusal}. Its last good form stays in force there.");
-            return Draft::yes(KIND, reasons::GATEWAY_REFUSED, message);
+            let mut draft = Draft::yes(KIND, reasons::GATEWAY_REFUSED, refusal);
+            draft.add("Its last good form stays in force there.");
+            return draft;
         }
         if let Some(stuck) = self.input.workload.and_then(|workload| workload.stuck.as_ref()) {
             let trouble = pods::trouble(self.input.pods).map_or_else(String::new, |it| format!(" {it}."));

@@ -619,7 +619,7 @@ fn what_is_told_of_a_destination() {
             "the newest form is refused",
             Meta::with(DeliveryState::Delivering, |it| {
                 it.verdict.generation = 8;
-                it.verdict.accepted = Verdict::no(reasons::INVALID, "spec.x: wrong.");
+                it.verdict.accepted = Verdict::no(reasons::INVALID, "spec.x: wrong");
             }),
             "Accepted",
             "False Invalid",
