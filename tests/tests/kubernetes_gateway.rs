@@ -22,7 +22,7 @@ use tempfile::TempDir;
 /// How soon a change must be in force.
 const IN_FORCE: Duration = Duration::from_secs(1);
 /// How long a gateway may take to come back to an API server that was away: its longest wait between two tries, and some.
-const COME_BACK: Duration = Duration::from_secs(45);
+const COME_BACK: Duration = Duration::from_secs(75);
 
 /// What a gateway may do in its namespace: see its two kinds.
 const ROLE: &str = "

@@ -8,6 +8,7 @@ use kube::{
     api::{ApiResource, DynamicObject},
     runtime::{
         WatchStreamExt as _,
+        utils::Backoff,
         watcher::{self, DefaultBackoff, Event, watcher},
     },
 };
@@ -28,6 +29,8 @@ use crate::delivery::client::install_crypto_provider;
 const PAGE: u32 = 100;
 /// How long a connection may take: the default of 30 s would be most of a wait.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an API server that accepted a request may be silent. Longer than a watch lasts, in which nothing may happen.
+const READ_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long after the first of several changes they are told together: what is applied at once is taken up at once.
 const GATHER: Duration = Duration::from_millis(50);
 /// How many seconds the API server lets a watch last; each gateway chooses its own, so that a fleet does not come back as
@@ -107,9 +110,28 @@ async fn connect() -> Client {
 async fn client() -> Result<Client, String> {
     let mut config = Config::infer().await.map_err(|error| error.to_string())?;
     config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
     // The watches have a backoff of their own; two would multiply.
     config.default_retry = false;
     Client::try_from(config).map_err(|error| error.to_string())
+}
+
+/// The waits between two tries: from 0.8 s, each twice the one before, to 30 s, and up to as much again at random. They
+/// begin anew after two minutes without a failure, and not when the watch says that it begins anew, which it does before
+/// each try: else a thousand gateways would ask every second for as long as the API server is away.
+#[derive(Default)]
+struct Waits(DefaultBackoff);
+
+impl Iterator for Waits {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
+}
+
+impl Backoff for Waits {
+    fn reset(&mut self) {}
 }
 
 type Told = Result<(Kind, Event<DynamicObject>), (Kind, watcher::Error)>;
@@ -120,8 +142,7 @@ fn events(client: &Client, namespace: &str, container: &str) -> impl Stream<Item
     let config = watcher::Config::default().page_size(PAGE).timeout(seconds);
     let watch = |kind: Kind, resource: ApiResource, config: watcher::Config| {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-        // Waits 0.8 s, then twice as long each time up to 30 s, with jitter.
-        let events = watcher(api, config).backoff(DefaultBackoff::default());
+        let events = watcher(api, config).backoff(Waits::default());
         events.map(move |told| told.map(|event| (kind, event)).map_err(|error| (kind, error)))
     };
     let containers = watch(
@@ -145,7 +166,10 @@ async fn follow(
         tokio::select! {
             told = events.next() => match told {
                 Some(Ok((kind, event))) => {
-                    reach.answered(kind);
+                    // A watch says that it begins before it asks.
+                    if !matches!(event, Event::Init) {
+                        reach.answered(kind);
+                    }
                     if store.take(kind, event) {
                         due.get_or_insert_with(|| Instant::now() + GATHER);
                     }
@@ -181,7 +205,7 @@ impl Reach {
             tracing::debug!(kind = kind.name(), %error, "the API server still does not answer");
         } else {
             tracing::warn!(
-                kind = kind.name(), %error,
+                kind = kind.name(), %error, cause = innermost(error),
                 "the API server does not let itself be watched; what is known goes on counting"
             );
         }
@@ -193,5 +217,38 @@ impl Reach {
             Kind::Container => container,
             Kind::Destinations => destinations,
         }
+    }
+}
+
+/// What is at the bottom of an error: kube's own words stop at `client error (Connect)`.
+fn innermost(error: &watcher::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn the_waits_grow_while_the_api_server_is_away() {
+        let mut waits = Waits::default();
+        let tries: Vec<Duration> = (0..8)
+            .map(|_| {
+                let wait = waits.next().unwrap();
+                waits.reset();
+                wait
+            })
+            .collect();
+        assert!(tries[0] < Duration::from_secs(2), "{tries:?}");
+        let last = tries[7];
+        assert!(
+            (Duration::from_secs(30)..=Duration::from_secs(60)).contains(&last),
+            "{tries:?}"
+        );
     }
 }

@@ -1,55 +1,42 @@
 //! `serve`: starts the stations of the drawing in docs/architecture.md, keeps them on the newest configuration, and stops
 //! them in order.
 
-use std::{
-    io::IsTerminal,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod configure;
+mod desk;
+mod store;
+
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
-use tagfleet_crds::tagging_container::{self as crd, Buffer, BufferKind};
+use tagfleet_crds::tagging_container::Buffer;
 use tokio::{
     runtime::Handle,
     signal::unix::{Signal, SignalKind, signal},
 };
 
+use self::{configure::configure, desk::Desk, store::Store};
 use crate::{
-    admin::{Admin, AdminError, AdminServer, Serving},
+    admin::{AdminError, Serving},
     clock,
-    config::{
-        files::{Snapshot, Sources},
-        finding::Finding,
-        live::{Awaited, Config},
-        report::Reporter,
-        rules::Rules,
-        source::Source,
-    },
+    config::{files::Sources, finding::Finding, live::Config},
     delivery::{
         Parts, Supervisor,
         addresses::AddressPolicy,
         client::{ClientError, HttpClient},
-        dead_letters::{DeadLetterError, DeadLetters, routes::Routes},
+        dead_letters::{DeadLetterError, routes::Routes},
     },
     ingest::{
         intake::Intake,
         limits::Limits,
         server::{ServeError, Server, usual_workers},
     },
-    log::{
-        LogError, SharedLog, WhenFull,
-        disk::{DiskLog, OpenOptions},
-        memory::MemoryLog,
-    },
-    metrics::Metrics,
+    log::{LogError, SharedLog},
     plan::Plan,
-    status::Board,
 };
 
+/// What is logged unless TAGFLEET_LOG says otherwise. What kube says of each try at the API server we say once.
+const USUAL_LOGS: &str = "info,kube_client=off,kube_runtime=off";
 /// How long requests under way may take to end once the gateway is told to stop.
 const INGEST_GRACE: Duration = Duration::from_secs(10);
 /// How long delivery may take after that.
@@ -155,7 +142,7 @@ pub fn run(options: &Options) -> ExitCode {
 /// Structured logs on standard error: JSON in a pod, text for people.
 fn start_logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("TAGFLEET_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(USUAL_LOGS));
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -183,12 +170,12 @@ async fn serve(options: &Options) -> Result<(), StartError> {
         configuration = gateway.plan.load().version,
         "serving"
     );
-    gateway.desk.report(&config);
+    gateway.desk.report(config.findings());
     loop {
         tokio::select! {
             () = stop.asked() => break,
             watching = config.changed(&mut source) => {
-                gateway.desk.report(&config);
+                gateway.desk.report(config.findings());
                 gateway.apply(&config);
                 if !watching {
                     tracing::error!("the configuration's files can no longer be watched; restart to take up changes");
@@ -200,60 +187,6 @@ async fn serve(options: &Options) -> Result<(), StartError> {
     }
     gateway.stop().await;
     Ok(())
-}
-
-/// The configuration to start with, and what tells of later ones. In file mode mistakes end the start; in a cluster the
-/// gateway waits until there is something to serve, with its admin listener open. None when it is told to stop meanwhile.
-async fn configure(options: &Options, stop: &mut Stop) -> Result<Option<(Config, Source, Desk)>, StartError> {
-    match &options.mode {
-        Mode::Files { container } => {
-            let loaded = Config::load(&options.sources, container.as_deref());
-            let config = loaded.map_err(StartError::Configuration)?;
-            let source = Source::files(options.sources.clone(), config.snapshot().clone())?;
-            let desk = Desk::open(options.admin, config.name()).await?;
-            Ok(Some((config, source, desk)))
-        }
-        Mode::Kubernetes {
-            namespace, container, ..
-        } => {
-            let mut desk = Desk::open(options.admin, container).await?;
-            let mounted = options.sources.read();
-            let mut source = Source::kubernetes(options.sources.clone(), mounted.clone(), namespace, container)?;
-            let awaited = Awaited::new(Rules::of_cluster(options.mode.addresses()), namespace, container);
-            let config = tokio::select! {
-                () = stop.asked() => None,
-                config = wait_for_container(awaited, mounted, &mut source, &mut desk) => Some(config),
-            };
-            Ok(config.map(|config| (config, source, desk)))
-        }
-    }
-}
-
-/// Takes in what is there until the container can be served.
-async fn wait_for_container(
-    mut awaited: Awaited,
-    mut snapshot: Snapshot,
-    source: &mut Source,
-    desk: &mut Desk,
-) -> Config {
-    let mut told = false;
-    loop {
-        if let Some(config) = awaited.update(snapshot, Instant::now()) {
-            return config;
-        }
-        desk.reporter.report(awaited.findings(), &desk.metrics, &desk.board);
-        if !std::mem::replace(&mut told, true) {
-            tracing::warn!(
-                "no TaggingContainer of this name that can be served, neither among the manifests nor at the API \
-                 server: waiting for one"
-            );
-        }
-        let Some(next) = source.next().await else {
-            tracing::error!("the configuration's files can no longer be watched; restart to take up changes");
-            return std::future::pending().await;
-        };
-        snapshot = next;
-    }
 }
 
 /// The signals that end the gateway.
@@ -276,36 +209,6 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
-    }
-}
-
-/// What tells of the gateway, before there is anything to serve and after.
-struct Desk {
-    metrics: Arc<Metrics>,
-    board: Arc<Board>,
-    admin: Arc<Admin>,
-    server: AdminServer,
-    reporter: Reporter,
-}
-
-impl Desk {
-    /// Opens the admin listener.
-    async fn open(address: SocketAddr, container: &str) -> Result<Self, StartError> {
-        let metrics = Arc::new(Metrics::new(container)?);
-        let board = Arc::new(Board::new());
-        let admin = Arc::new(Admin::new(Arc::clone(&board), Arc::clone(&metrics)));
-        Ok(Self {
-            server: AdminServer::start(address, Arc::clone(&admin)).await?,
-            metrics,
-            board,
-            admin,
-            reporter: Reporter::default(),
-        })
-    }
-
-    /// Tells of what is refused.
-    fn report(&mut self, config: &Config) {
-        self.reporter.report(config.findings(), &self.metrics, &self.board);
     }
 }
 
@@ -411,49 +314,5 @@ impl Gateway {
         self.log.close();
         drop(self.desk);
         tracing::info!("stopped");
-    }
-}
-
-/// Where events are kept.
-struct Store {
-    log: SharedLog,
-    dead_letters: Arc<DeadLetters>,
-    /// Where more may be kept; none in memory.
-    folder: Option<PathBuf>,
-}
-
-impl Store {
-    fn open(buffer: &Buffer, data_dir: &Path) -> Result<Self, StartError> {
-        let dead_letter_bytes = buffer.effective_dead_letters().max_bytes.bytes();
-        let when_full = match buffer.when_full {
-            crd::WhenFull::ExpireLaggard => WhenFull::ExpireLaggard,
-            crd::WhenFull::Refuse => WhenFull::Refuse,
-        };
-        match buffer.kind() {
-            Some(BufferKind::Memory(memory)) => Ok(Self {
-                log: Arc::new(MemoryLog::open(memory.max_bytes.bytes(), when_full)),
-                dead_letters: Arc::new(DeadLetters::in_memory(dead_letter_bytes)),
-                folder: None,
-            }),
-            Some(BufferKind::Disk(disk)) => {
-                let (log, recovery) = DiskLog::open(&OpenOptions {
-                    dir: data_dir.to_owned(),
-                    max_bytes: disk.max_bytes.bytes(),
-                    when_full,
-                })?;
-                // What had to be repaired the log tells itself.
-                tracing::info!(
-                    segments = recovery.segments,
-                    events = recovery.events,
-                    "the log is open"
-                );
-                Ok(Self {
-                    log: Arc::new(log),
-                    dead_letters: Arc::new(DeadLetters::open(&data_dir.join("dead-letters"), dead_letter_bytes)?),
-                    folder: Some(data_dir.to_owned()),
-                })
-            }
-            Some(BufferKind::JetStream(_)) | None => Err(StartError::Buffer),
-        }
     }
 }
