@@ -25,7 +25,7 @@ use crate::{fleet::OptionalKinds, metrics::Metrics, readiness::Readiness};
 
 /// Between two looks when all is there.
 const USUAL_PAUSE: Duration = Duration::from_secs(60);
-/// Between two looks while a CRD is missing or the API server does not answer: whoever installs is waiting.
+/// Between two looks while a CRD is missing or older, or the API server does not answer: whoever installs is waiting.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
 /// The longest that one look may take.
 const LOOK: Duration = Duration::from_secs(20);
@@ -177,11 +177,12 @@ pub async fn installed(client: Client, readiness: Arc<Readiness>, metrics: Arc<M
     let publish = watch::Sender::new(first);
     let cluster = publish.subscribe();
     tokio::spawn(async move {
-        let mut until_next = USUAL_PAUSE;
+        let mut until_next = SHORT_PAUSE;
         while !publish.is_closed() {
             pause(until_next).await;
             let found = probe.next().await.and_then(Found::cluster);
-            until_next = if found.is_some() { USUAL_PAUSE } else { SHORT_PAUSE };
+            let is_well = found.as_ref().is_some_and(|found| found.older_fields.is_empty());
+            until_next = if is_well { USUAL_PAUSE } else { SHORT_PAUSE };
             if let Some(found) = found {
                 publish.send_if_modified(|last| {
                     let is_news = *last != found;
