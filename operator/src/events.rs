@@ -1,13 +1,7 @@
 //! Kubernetes Events: what changed about an object, told once, at the change. Publishing never delays or fails a
 //! reconcile, and an outage, or a thousand fleets at once, floods nobody: what is beyond the bounds is counted and dropped.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
@@ -24,6 +18,8 @@ use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
 };
+
+use crate::metrics::Metrics;
 
 /// The most bytes of a note (`events.k8s.io/v1`: "The maximal length of the note is 1kB").
 const NOTE: usize = 1_024;
@@ -176,21 +172,20 @@ fn note(condition: &str, message: &str) -> String {
 }
 
 /// Publishes events from a task of its own.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Publisher {
     queue: mpsc::Sender<(ObjectReference, Event)>,
-    dropped: Arc<AtomicU64>,
+    metrics: Arc<Metrics>,
 }
 
 impl Publisher {
     /// Starts the task. It ends with the last handle.
     #[must_use]
-    pub fn start(client: Client) -> Self {
+    pub fn start(client: Client, metrics: Arc<Metrics>) -> Self {
         let recorder = Recorder::new(client, Reporter::from("tagfleet-operator"));
         let (queue, waiting) = mpsc::channel(QUEUE);
-        let dropped = Arc::new(AtomicU64::new(0));
-        tokio::spawn(publish(recorder, waiting, Arc::clone(&dropped)));
-        Self { queue, dropped }
+        tokio::spawn(publish(recorder, waiting, Arc::clone(&metrics)));
+        Self { queue, metrics }
     }
 
     /// Tells what changed about a container.
@@ -210,12 +205,6 @@ impl Publisher {
         self.tell(&object.object_ref(&()), transitions(previous, &new.conditions));
     }
 
-    /// Events that were dropped since the start.
-    #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
     fn tell(&self, object: &ObjectReference, transitions: Vec<Transition>) {
         for transition in transitions {
             let event = Event {
@@ -226,29 +215,30 @@ impl Publisher {
                 secondary: None,
             };
             if self.queue.try_send((object.clone(), event)).is_err() {
-                drop_one(&self.dropped, object, "the queue is full");
+                drop_one(&self.metrics, object, "the queue is full");
             }
         }
     }
 }
 
-async fn publish(recorder: Recorder, mut waiting: mpsc::Receiver<(ObjectReference, Event)>, dropped: Arc<AtomicU64>) {
+async fn publish(recorder: Recorder, mut waiting: mpsc::Receiver<(ObjectReference, Event)>, metrics: Arc<Metrics>) {
     let mut bucket = Bucket::new(BURST, REFILL, Instant::now());
     while let Some((object, event)) = waiting.recv().await {
         if !bucket.take(Instant::now()) {
-            drop_one(&dropped, &object, "too many events");
+            drop_one(&metrics, &object, "too many events");
             continue;
         }
+        metrics.wrote("create", "Event");
         match timeout(TIMEOUT, recorder.publish(&event, &object)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => drop_one(&dropped, &object, &error.to_string()),
-            Err(_) => drop_one(&dropped, &object, "the API server does not answer"),
+            Ok(Err(error)) => drop_one(&metrics, &object, &error.to_string()),
+            Err(_) => drop_one(&metrics, &object, "the API server does not answer"),
         }
     }
 }
 
-fn drop_one(dropped: &AtomicU64, object: &ObjectReference, why: &str) {
-    dropped.fetch_add(1, Ordering::Relaxed);
+fn drop_one(metrics: &Metrics, object: &ObjectReference, why: &str) {
+    metrics.event_dropped();
     let name = object.name.as_deref().unwrap_or_default();
     let namespace = object.namespace.as_deref().unwrap_or_default();
     tracing::debug!(namespace, name, why, "dropped an event");

@@ -7,7 +7,8 @@ use std::{
 };
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 use crate::readiness::Readiness;
@@ -31,6 +32,7 @@ pub struct Metrics {
     reconcile_errors: IntCounterVec,
     api_requests: IntCounterVec,
     gateway_polls: IntCounterVec,
+    events_dropped: IntCounter,
     leader: IntGauge,
     crd_missing: IntGaugeVec,
     watch_ready: IntGaugeVec,
@@ -100,6 +102,11 @@ impl Metrics {
                 "Times that a gateway was asked for its status, by whether it answered.",
                 &["outcome"],
             )?,
+            events_dropped: registrar.add(IntCounter::new(
+                "tagfleet_operator_events_dropped_total",
+                "Events (of the kind that kubectl describe shows) that were not published: too many at once, or the API server \
+                 did not take them.",
+            )?)?,
             leader: registrar.add(IntGauge::new(
                 "tagfleet_operator_leader",
                 "1 if this process leads and may write, 0 if it stands by.",
@@ -155,6 +162,11 @@ impl Metrics {
     pub fn gateway_polled(&self, answered: bool) {
         let outcome = if answered { "answered" } else { "failed" };
         self.gateway_polls.with_label_values(&[outcome]).inc();
+    }
+
+    /// An Event was not published.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
     }
 
     /// Whether this process leads.

@@ -72,10 +72,7 @@ pub fn judge(gathered: &Gathered, before: Option<&InForce>) -> Judgement {
         destinations,
     });
     Judgement {
-        credentials: in_force
-            .as_ref()
-            .map(|it| values(gathered, it))
-            .unwrap_or_default(),
+        credentials: in_force.as_ref().map(|it| values(gathered, it)).unwrap_or_default(),
         verdicts,
         in_force,
         misses_last_good,

@@ -25,6 +25,7 @@ use super::{
     fleet::{AT_REST, FleetState, Target},
     report::FleetReport,
 };
+use crate::metrics::Metrics;
 
 /// The port of a gateway's admin listener.
 pub const ADMIN_PORT: u16 = 9090;
@@ -56,18 +57,24 @@ type Reports = Arc<RwLock<BTreeMap<NamespacedName, Arc<FleetReport>>>>;
 
 impl Poller {
     /// Starts to poll in a task. A fleet's name is sent to `wake` whenever its report changed.
-    pub fn start(targets: Arc<dyn Targets>, wake: mpsc::Sender<NamespacedName>) -> Self {
-        Self::start_at(ADMIN_PORT, targets, wake)
+    pub fn start(targets: Arc<dyn Targets>, wake: mpsc::Sender<NamespacedName>, metrics: Arc<Metrics>) -> Self {
+        Self::start_at(ADMIN_PORT, targets, wake, metrics)
     }
 
     /// As [`Poller::start`], with another port than [`ADMIN_PORT`].
-    pub fn start_at(port: u16, targets: Arc<dyn Targets>, wake: mpsc::Sender<NamespacedName>) -> Self {
+    pub fn start_at(
+        port: u16,
+        targets: Arc<dyn Targets>,
+        wake: mpsc::Sender<NamespacedName>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (hurry, hurried) = mpsc::unbounded_channel();
         let reports = Reports::default();
         let schedule = Schedule {
             port,
             targets,
             wake,
+            metrics,
             reports: Arc::clone(&reports),
             started: Instant::now(),
             fleets: BTreeMap::new(),
@@ -98,6 +105,7 @@ struct Schedule {
     port: u16,
     targets: Arc<dyn Targets>,
     wake: mpsc::Sender<NamespacedName>,
+    metrics: Arc<Metrics>,
     reports: Reports,
     started: Instant,
     fleets: BTreeMap<NamespacedName, Entry>,
@@ -252,6 +260,9 @@ impl Schedule {
         let Some(entry) = self.fleets.get_mut(&asked.fleet) else {
             return true;
         };
+        for (_, answer) in &asked.answers {
+            self.metrics.gateway_polled(answer.is_ok());
+        }
         let round = entry.state.finish(now, asked.answers);
         let wait = if entry.hurried {
             Duration::ZERO
@@ -423,7 +434,7 @@ mod tests {
         fleets.0.lock().unwrap().insert(shop.clone(), target);
         let (wake, mut woken) = mpsc::channel(8);
         let targets: Arc<dyn Targets> = fleets.clone();
-        let poller = Poller::start_at(first.port(), targets, wake);
+        let poller = Poller::start_at(first.port(), targets, wake, Arc::new(Metrics::new().unwrap()));
         assert_eq!(poller.report(&shop), None);
         poller.hurry(&shop);
         assert_eq!(woken.recv().await, Some(shop.clone()));

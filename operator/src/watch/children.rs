@@ -105,6 +105,8 @@ struct State {
     fleets: BTreeMap<NamespacedName, BTreeMap<ChildName, Live>>,
     /// The fleet that a child is of, by namespace and child: its labels may be changed by hand.
     fleet_of: BTreeMap<(String, ChildName), NamespacedName>,
+    /// How many there are of each kind.
+    counts: BTreeMap<ChildKind, usize>,
 }
 
 impl Children {
@@ -235,13 +237,18 @@ impl State {
     }
 
     fn insert(&mut self, fleet: &NamespacedName, name: &ChildName, live: Live) {
-        self.fleet_of
-            .insert((fleet.namespace.clone(), name.clone()), fleet.clone());
+        let child = (fleet.namespace.clone(), name.clone());
+        if self.fleet_of.insert(child, fleet.clone()).is_none() {
+            *self.counts.entry(name.0).or_default() += 1;
+        }
         self.fleets.entry(fleet.clone()).or_default().insert(name.clone(), live);
     }
 
     fn remove(&mut self, namespace: &str, name: &ChildName) -> Option<NamespacedName> {
         let fleet = self.fleet_of.remove(&(namespace.to_owned(), name.clone()))?;
+        if let Some(count) = self.counts.get_mut(&name.0) {
+            *count = count.saturating_sub(1);
+        }
         if let Some(children) = self.fleets.get_mut(&fleet) {
             children.remove(name);
             if children.is_empty() {
@@ -300,6 +307,15 @@ impl Sink for Seen {
         {
             self.children.seen(&fleet, &(self.kind, name.name), live);
         }
+    }
+
+    fn objects(&self) -> usize {
+        self.children
+            .state()
+            .counts
+            .get(&self.kind)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn deleted(&mut self, object: &DynamicObject) {

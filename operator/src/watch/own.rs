@@ -233,6 +233,10 @@ impl Sink for Containers {
         self.mirror.list_begins();
     }
 
+    fn objects(&self) -> usize {
+        self.mirror.store.len()
+    }
+
     fn applied(&mut self, object: Self::Object) {
         let Some((before, container)) = self.mirror.applied(object) else {
             return;
@@ -293,6 +297,10 @@ impl Sink for Destinations {
 
     fn list_begins(&mut self) {
         self.mirror.list_begins();
+    }
+
+    fn objects(&self) -> usize {
+        self.mirror.store.len()
     }
 
     fn applied(&mut self, object: Self::Object) {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use k8s_openapi::api::core::v1::Pod;
@@ -20,6 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Pods {
     fleets: RwLock<BTreeMap<NamespacedName, BTreeMap<String, PodState>>>,
+    /// How many there are.
+    count: AtomicUsize,
     wakes: Arc<Wakes>,
 }
 
@@ -27,6 +32,7 @@ impl Pods {
     pub(super) fn new(wakes: Arc<Wakes>) -> Self {
         Self {
             fleets: RwLock::default(),
+            count: AtomicUsize::new(0),
             wakes,
         }
     }
@@ -47,7 +53,9 @@ impl Pods {
         if pods.get(&pod.name) == Some(&pod) {
             return;
         }
-        pods.insert(pod.name.clone(), pod);
+        if pods.insert(pod.name.clone(), pod).is_none() {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
         drop(fleets);
         self.wakes.containers.wake(fleet);
     }
@@ -58,6 +66,7 @@ impl Pods {
         if pods.remove(pod).is_none() {
             return;
         }
+        self.count.fetch_sub(1, Ordering::Relaxed);
         if pods.is_empty() {
             fleets.remove(fleet);
         }
@@ -110,6 +119,10 @@ impl Sink for Seen {
             }
             self.pods.set(&fleet, PodState::from(&pod));
         }
+    }
+
+    fn objects(&self) -> usize {
+        self.pods.count.load(Ordering::Relaxed)
     }
 
     fn deleted(&mut self, pod: &Pod) {

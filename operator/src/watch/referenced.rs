@@ -145,6 +145,10 @@ impl Referenced {
         true
     }
 
+    fn count(&self) -> usize {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).objects.len()
+    }
+
     fn names(&self) -> Vec<NamespacedName> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.objects.keys().cloned().collect()
@@ -190,6 +194,10 @@ where
         {
             listed.insert(name);
         }
+    }
+
+    fn objects(&self) -> usize {
+        self.referenced.count()
     }
 
     fn deleted(&mut self, object: &Self::Object) {

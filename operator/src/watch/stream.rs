@@ -24,6 +24,8 @@ pub(super) trait Sink: Send + 'static {
     fn deleted(&mut self, object: &Self::Object);
     /// The list has ended.
     fn listed(&mut self);
+    /// Objects that are kept in memory.
+    fn objects(&self) -> usize;
 }
 
 /// Runs until it is dropped.
@@ -42,7 +44,12 @@ where
                 watch.listed();
             }
             // The watcher begins again by itself, after growing pauses.
-            Err(error) => watch.failed(&error.to_string()),
+            Err(error) => {
+                watch.failed(&error.to_string());
+                continue;
+            }
         }
+        watch.alive();
+        watch.set_objects(sink.objects());
     }
 }
