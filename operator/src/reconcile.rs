@@ -76,6 +76,10 @@ async fn steps(
         if !container.spec.paused {
             applied = context.applier.apply(&wish(context, name, &container, &fleet)).await;
         }
+        if let Err(ApplyError::NamespaceTerminating { .. }) = applied {
+            // The container goes with it, and says no more.
+            return Ok(false);
+        }
         image = Some(decision);
     }
 
@@ -240,7 +244,9 @@ fn problem(error: &ApplyError) -> Problem {
     Problem {
         reason: match error {
             ApplyError::NameTaken { .. } => reasons::NAME_TAKEN,
-            ApplyError::Refused { .. } | ApplyError::Api { .. } => reasons::APPLY_FAILED,
+            ApplyError::Refused { .. } | ApplyError::Api { .. } | ApplyError::NamespaceTerminating { .. } => {
+                reasons::APPLY_FAILED
+            }
         },
         message: error.to_string(),
     }

@@ -61,6 +61,12 @@ pub enum ApplyError {
         /// The child's name.
         name: String,
     },
+    /// The namespace is being deleted, and takes nothing new.
+    #[error("namespace {namespace} is being deleted")]
+    NamespaceTerminating {
+        /// The namespace.
+        namespace: String,
+    },
     /// The API server refuses a child.
     #[error("{kind} {name} is refused by the API server: {message}")]
     Refused {
@@ -86,6 +92,9 @@ pub enum ApplyError {
 impl ApplyError {
     fn new(kind: ChildKind, name: &str, source: kube::Error) -> Self {
         let (kind, name) = (kind.gvk().kind, name.to_owned());
+        if let Some(namespace) = terminating_namespace(&source) {
+            return Self::NamespaceTerminating { namespace };
+        }
         match source {
             kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Self::Refused {
                 kind,
@@ -313,6 +322,16 @@ fn taken(child: &Child) -> ApplyError {
         kind: child.kind.gvk().kind,
         name: child.name.clone(),
     }
+}
+
+/// The namespace that is being deleted, if that is why the API server refuses. (`NamespaceTerminatingCause` of
+/// k8s.io/api/core/v1.)
+fn terminating_namespace(error: &kube::Error) -> Option<String> {
+    let kube::Error::Api(status) = error else { return None };
+    let mut causes = status.details.iter().flat_map(|details| &details.causes);
+    let cause = causes.find(|cause| cause.reason == "NamespaceTerminating")?;
+    let (_, tail) = cause.message.split_once("namespace ")?;
+    tail.split_whitespace().next().map(str::to_owned)
 }
 
 fn is_conflict(error: &kube::Error) -> bool {
