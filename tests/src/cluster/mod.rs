@@ -8,6 +8,7 @@
 mod control_plane;
 mod gateway_pod;
 mod namespace;
+mod objects;
 mod pods;
 
 use std::{
@@ -32,6 +33,7 @@ pub use self::{
     control_plane::components,
     gateway_pod::GatewayPod,
     namespace::Namespace,
+    objects::{Event, find_condition},
     pods::{Running, free_ip},
 };
 use crate::{process, skip, wait};

@@ -62,13 +62,6 @@ impl<'a> Namespace<'a> {
         self.cluster.kubectl_with(words, input)
     }
 
-    /// `kubectl get ... -o json`, parsed: `namespace.get("ingress shop-gateway")`.
-    #[must_use]
-    pub fn get(&self, what: &str) -> Value {
-        let text = self.kubectl(&format!("get {what} -o json")).ok();
-        serde_json::from_str(&text).expect("JSON")
-    }
-
     /// `kubectl apply`, which must succeed.
     pub fn apply(&self, yaml: &str) {
         self.kubectl_with("apply -f -", yaml).ok();
@@ -77,6 +70,19 @@ impl<'a> Namespace<'a> {
     /// `kubectl apply` of an object given as JSON.
     pub fn apply_json(&self, object: &Value) {
         self.apply(&object.to_string());
+    }
+
+    /// `kubectl patch`: a merge patch of an object as `kind/name`, by somebody who is not the operator.
+    pub fn patch(&self, object: &str, patch: &Value) {
+        self.patch_as(object, "merge", patch);
+    }
+
+    /// As [`Self::patch`], with the kind of patch: `merge`, `json` or `strategic`.
+    pub fn patch_as(&self, object: &str, kind: &str, patch: &Value) {
+        let file = self.scratch.path().join("patch.json");
+        fs::write(&file, patch.to_string()).expect("a file");
+        self.kubectl(&format!("patch {object} --type {kind} --patch-file {}", file.display()))
+            .ok();
     }
 
     /// What the API server says against an object; it must refuse it.
