@@ -205,7 +205,7 @@ fn an_edit_that_breaks_a_destination_leaves_its_last_good_form_in_force() {
         ("False", "ExpressionInvalid"),
         PATIENCE,
     );
-    assert!(message.ends_with("; generation 1 stays in force"), "{message}");
+    assert!(message.ends_with(" Generation 1 stays in force."), "{message}");
     assert_told_once(&space, "orders", "ExpressionInvalid", "there is no variable `least`");
     wait_for_config(&space, "destination-orders.yaml", |it| {
         it.is_some_and(|it| it.contains("event.value > 10.0"))
@@ -245,7 +245,7 @@ fn an_edit_that_breaks_the_container_leaves_its_last_good_form_in_force() {
     let refused = ("False", "ExpressionInvalid");
     let message = space.wait_for_condition("taggingcontainer/shop", "Accepted", refused, PATIENCE);
     assert!(message.starts_with("spec.variables[0].expression: "), "{message}");
-    assert!(message.ends_with("; generation 1 stays in force"), "{message}");
+    assert!(message.ends_with(" Generation 1 stays in force."), "{message}");
     assert_told_once(&space, "shop", "ExpressionInvalid", "spec.variables[0].expression");
     assert_good_is_unharmed(&space);
 
