@@ -9,6 +9,8 @@ use super::retry::Backoff;
 
 /// Failed requests in a row, of different batches, after which the gate shuts.
 pub const FAILURES_TO_OPEN: u32 = 5;
+/// Failed requests in a row, of any batch, after which it is told that the vendor fails.
+pub const FAILURES_TO_TELL: u32 = 2;
 /// The longest wait between two probes of a vendor that is down: one request costs nothing, and a vendor that came back
 /// should not wait for long.
 pub const MAX_PROBE_WAIT: Duration = Duration::from_secs(30);
@@ -65,6 +67,8 @@ pub enum Signal {
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
     failures: u32,
+    /// Failed requests since the last that was answered, whichever batch they were of.
+    unanswered: u32,
     shut: Option<ShutUntil>,
 }
 
@@ -92,6 +96,12 @@ impl Gate {
     #[must_use]
     pub fn shut(&self) -> Option<Shut> {
         self.shut.map(|shut| shut.why)
+    }
+
+    /// Whether it is open and yet requests go on to fail: too few batches to shut it, but no vendor that takes events.
+    #[must_use]
+    pub const fn fails_on(&self) -> bool {
+        self.shut.is_none() && self.unanswered >= FAILURES_TO_TELL
     }
 
     /// A probe was sent.
@@ -126,6 +136,11 @@ impl Gate {
     /// `jitter` a random number in `0.0..1.0`. Returns whether the gate opened by it.
     pub fn note(&mut self, signal: Signal, probe: bool, now: Instant, backoff: Backoff, jitter: f64) -> bool {
         let was_shut = self.shut.is_some();
+        match signal {
+            Signal::Failed { .. } => self.unanswered = self.unanswered.saturating_add(1),
+            Signal::Answered => self.unanswered = 0,
+            Signal::Later(_) | Signal::Rejected | Signal::Gone => {}
+        }
         match signal {
             // Requests that were under way when the gate shut do not open it: only a probe's answer is news.
             Signal::Answered if probe || !was_shut => self.reset(),
@@ -220,6 +235,19 @@ mod tests {
         assert_eq!(gate.pass(now + SECOND), Pass::Nothing(None), "one probe at a time");
         assert!(gate.note(Signal::Answered, true, now + SECOND, BACKOFF, 1.0));
         assert_eq!(gate.pass(now + SECOND), Pass::All);
+    }
+
+    #[test]
+    fn one_batch_that_fails_again_and_again_leaves_the_gate_open_and_is_told() {
+        let now = Instant::now();
+        let mut gate = Gate::default();
+        gate.note(FRESH, false, now, BACKOFF, 1.0);
+        assert!(!gate.fails_on(), "a single failure is no news");
+        gate.note(Signal::Failed { fresh: false }, false, now, BACKOFF, 1.0);
+        assert!(gate.fails_on());
+        assert_eq!(gate.pass(now), Pass::All);
+        gate.note(Signal::Answered, false, now, BACKOFF, 1.0);
+        assert!(!gate.fails_on());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tagfleet_crds::tagging_container::GatewayCount;
 
 /// `1 of 2 pods is`, `2 of 3 pods are`.
 pub(super) fn of(part: u32, whole: u32, noun: &str, verbs: (&str, &str)) -> String {
-    let verb = if part == 1 { verbs.0 } else { verbs.1 };
+    let verb = if part == 1 || whole == 1 { verbs.0 } else { verbs.1 };
     let plural = if whole == 1 { "" } else { "s" };
     format!("{part} of {whole} {noun}{plural} {verb}")
 }

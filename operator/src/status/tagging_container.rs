@@ -186,7 +186,14 @@ impl<'a> Fleet<'a> {
         let wanted = wanted(input.name, input.verdicts);
         let gateways = match input.report {
             Some(report) => Some(pods::updated(input.pods, report, &wanted)),
-            None => input.previous.and_then(|status| status.gateways),
+            // A pod that has come since has not been asked yet.
+            None => input
+                .previous
+                .and_then(|status| status.gateways)
+                .map(|before| GatewayCount {
+                    total: before.total.max(pods::ready(input.pods)),
+                    ..before
+                }),
         };
         let fewest = input.spec.map_or(1, |spec| spec.effective_replicas().min);
         let desired = input.workload.map_or(0, |workload| workload.desired);
@@ -260,10 +267,12 @@ impl<'a> Fleet<'a> {
     }
 
     fn missing_pods(&self) -> String {
-        let ready = pods::of(self.ready, self.least, "pod", ("is", "are"));
+        let desired = self.input.workload.map_or(self.least, |workload| workload.desired);
+        let ready = pods::of(self.ready, desired, "pod", ("is", "are"));
+        let ready = format!("{ready} ready, and at least {} must be.", self.least);
         match pods::trouble(self.input.pods) {
-            Some(trouble) => format!("{ready} ready, of those that must be at the least. {trouble}."),
-            None => format!("{ready} ready, of those that must be at the least."),
+            Some(trouble) => format!("{ready} {trouble}."),
+            None => ready,
         }
     }
 

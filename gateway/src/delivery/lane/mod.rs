@@ -463,23 +463,23 @@ impl Lane {
             (Some(form), _) if form.awaits_credentials => Delivery::WaitingForCredentials {
                 reason: CredentialsReason::Propagating,
             },
+            (_, None) if self.gate.fails_on() => self.retrying(self.queue.next_due()),
             (_, None) => Delivery::Delivering,
             (_, Some(Shut::Rejected)) => Delivery::WaitingForCredentials {
                 reason: CredentialsReason::CredentialsRejected,
             },
             (_, Some(Shut::Gone)) => Delivery::Stopped,
-            (_, Some(Shut::Failing | Shut::RetryAfter)) => {
-                let wait = self
-                    .gate
-                    .shut_until()
-                    .map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
-                let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-                Delivery::Retrying {
-                    next_attempt_ms: (self.parts.now_ms)().saturating_add(wait_ms),
-                }
-            }
+            (_, Some(Shut::Failing | Shut::RetryAfter)) => self.retrying(self.gate.shut_until()),
         };
         self.board.set(delivery);
+    }
+
+    fn retrying(&self, next: Option<Instant>) -> Delivery {
+        let wait = next.map_or(Duration::ZERO, |next| next.saturating_duration_since(Instant::now()));
+        let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        Delivery::Retrying {
+            next_attempt_ms: (self.parts.now_ms)().saturating_add(wait_ms),
+        }
     }
 
     /// Says what went wrong, on the board always, in the log not more than once in a while.

@@ -47,6 +47,7 @@ impl Lane {
         }
         // Only now: if the parcel went back into the queue, it stands before the others of its key again.
         self.queue.release(key.as_ref());
+        self.show();
     }
 
     /// Tells the gate and the status board.
@@ -55,7 +56,6 @@ impl Lane {
             return;
         };
         let signal = signal(&attempt.outcome, fresh);
-        let before = self.gate.shut();
         let opened = self.gate.note(
             signal,
             probe,
@@ -71,9 +71,6 @@ impl Lane {
             self.complain(&shortened(reason));
         } else if self.gate.shut().is_none() {
             self.board.report_success((self.parts.now_ms)());
-        }
-        if before != self.gate.shut() || self.gate.shut().is_some() {
-            self.show();
         }
     }
 
