@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tagfleet_tests::{
     cluster::{Cluster, Event, Namespace},
     operator::{Operator, Setup},
+    wait,
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -58,6 +59,21 @@ fn signed() -> Value {
 /// Waits for what new gateways start with.
 fn wait_for_config(space: &Namespace<'_>, key: &str, as_it_should_be: impl Fn(Option<&str>) -> bool) {
     space.wait_until(CONFIG, key, PATIENCE, |it| as_it_should_be(it["data"][key].as_str()));
+}
+
+/// Kills the operator and starts it anew, until it has looked at the container again: what it knows from then on it has read
+/// back from the cluster. It waits for the killed one's lease to run out.
+fn restart(operator: &mut Operator) {
+    operator.kill();
+    operator.restart();
+    let labels = [("kind", "TaggingContainer")];
+    let reconciled = || {
+        operator
+            .metrics()
+            .count("tagfleet_operator_reconciliations_total", &labels)
+            > 0.0
+    };
+    wait::until_true("the new operator leads", Duration::from_secs(60), reconciled);
 }
 
 /// The mistake was told once, in these words.
@@ -213,8 +229,7 @@ fn an_edit_that_breaks_a_destination_leaves_its_last_good_form_in_force() {
     assert_good_is_unharmed(&space);
 
     // An operator that starts anew knows of the last good form by what it made, and tells nothing again.
-    operator.kill();
-    operator.restart();
+    restart(&mut operator);
     space.kubectl("delete configmap shop-config").ok();
     space.wait_until(CONFIG, "it is made again", PATIENCE, |it| !it.is_null());
     thread::sleep(A_MOMENT);
@@ -249,8 +264,7 @@ fn an_edit_that_breaks_the_container_leaves_its_last_good_form_in_force() {
     assert_told_once(&space, "shop", "ExpressionInvalid", "spec.variables[0].expression");
     assert_good_is_unharmed(&space);
 
-    operator.kill();
-    operator.restart();
+    restart(&mut operator);
     space.kubectl("delete deployment shop-gateway").ok();
     space.wait_until("deployment/shop-gateway", "it is made again", PATIENCE, |it| {
         !it.is_null()
@@ -282,7 +296,7 @@ fn a_lookup_table_that_is_missing_and_then_does_not_parse() {
     let config = |text: &'static str| {
         wait_for_config(&space, "config-map-stock.yaml", move |it| {
             it.is_some_and(|it| it.contains(text))
-        })
+        });
     };
 
     container(

@@ -8,10 +8,11 @@
     clippy::print_stdout
 )]
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
+use serde_json::{Value, json};
 use tagfleet_tests::{
-    cluster::Cluster,
+    cluster::{Cluster, Namespace},
     operator::{Operator, Setup},
     wait,
 };
@@ -19,21 +20,42 @@ use tagfleet_tests::{
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
-fn it_starts_with_the_rights_of_one_namespace() {
+fn the_rights_of_one_namespace_are_enough_for_it() {
     let space = Cluster::get().namespace("one-namespace");
     let operator = Setup::of_namespace(&space).start();
     wait_until_it_leads(&operator);
+
+    container(&space, "shop", "metrics.shop.example");
+    wait_for_children(&space, "shop");
+    space.kubectl("delete tc shop").ok();
+    space.wait_until("deployment/shop-gateway", "it is gone", PATIENCE, Value::is_null);
     assert_no_right_is_missing(&operator);
 }
 
 #[test]
-fn it_starts_with_the_rights_of_all_namespaces() {
-    let Some(cluster) = Cluster::own("it_starts_with_the_rights_of_all_namespaces") else {
+fn one_for_all_namespaces_makes_fleets_in_each_and_knows_who_owns_a_hostname() {
+    let Some(cluster) = Cluster::own("one_for_all_namespaces_makes_fleets_in_each") else {
         return;
     };
-    let space = cluster.namespace("all-namespaces");
-    let operator = Setup::of_all_namespaces(&space).start();
+    let home = cluster.namespace("tagfleet");
+    let operator = Setup::of_all_namespaces(&home).start();
     wait_until_it_leads(&operator);
+
+    let (one, other) = (cluster.namespace("shop"), cluster.namespace("blog"));
+    container(&one, "shop", "metrics.shop.example");
+    container(&other, "blog", "metrics.blog.example");
+    wait_for_children(&one, "shop");
+    wait_for_children(&other, "blog");
+
+    thread::sleep(Duration::from_secs(1)); // the age of an object is in whole seconds
+    container(&other, "thief", "metrics.shop.example");
+    let refused = ("False", "HostnameConflict");
+    let message = other.wait_for_condition("taggingcontainer/thief", "Accepted", refused, PATIENCE);
+    assert!(
+        message.contains(&format!("TaggingContainer shop in namespace {}", one.name())),
+        "{message}"
+    );
+    assert!(other.get("ingress/thief-gateway").is_null());
     assert_no_right_is_missing(&operator);
 }
 
@@ -78,6 +100,32 @@ fn it_outlives_an_api_server_that_comes_back() {
     assert_eq!(answers, 200, "an outage is no reason to be restarted");
     wait_until_it_leads(&operator);
     assert_eq!(operator.ended(), None, "{}", operator.log());
+}
+
+fn container(space: &Namespace<'_>, name: &str, hostname: &str) {
+    space.apply_json(
+        &json!({"apiVersion": "tagfleet.dev/v1alpha1", "kind": "TaggingContainer",
+        "metadata": {"name": name},
+        "spec": {"hostnames": [hostname], "ingress": {}, "clients": [{"name": "web", "ga4": {}}]}}),
+    );
+}
+
+/// The kinds are written in two ranks; when these are there, all are.
+fn wait_for_children(space: &Namespace<'_>, name: &str) {
+    for kind in [
+        "role",
+        "deployment",
+        "horizontalpodautoscaler",
+        "ingress",
+        "servicemonitor",
+        "prometheusrule",
+    ] {
+        space.wait_until(&format!("{kind}/{name}-gateway"), "it is made", PATIENCE, |it| {
+            !it.is_null()
+        });
+    }
+    let container = format!("taggingcontainer/{name}");
+    space.wait_for_condition(&container, "Accepted", ("True", "Accepted"), PATIENCE);
 }
 
 fn leads(operator: &Operator) -> bool {
