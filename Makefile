@@ -1,6 +1,6 @@
 # Each target is one line: a script, or cargo.
 
-.PHONY: help demo test cluster-up cluster-down bench fuzz generate fmt
+.PHONY: help demo test cluster-up cluster-down bench bench-operator fuzz generate fmt
 
 help:      ## what there is
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: *##/\t/'
@@ -19,6 +19,9 @@ cluster-down: ## end it
 
 bench:     ## measure the gateway against nginx on this machine and write docs/benchmarks.md
 	@scripts/bench
+
+bench-operator: ## measure the operator with up to 1,000 containers beside a bare client and write its part of docs/benchmarks.md
+	@scripts/bench-operator
 
 fuzz:      ## fuzz every parser (FUZZ_SECONDS=600 each; TARGETS="query cookies" for some)
 	@scripts/fuzz

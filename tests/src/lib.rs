@@ -25,6 +25,7 @@ pub mod process;
 pub mod pubsub;
 pub mod quickstart;
 pub mod scan;
+pub mod section;
 pub mod shop;
 pub mod sink;
 pub mod skip;

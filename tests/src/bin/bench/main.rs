@@ -24,7 +24,7 @@ use std::{
 use clap::Parser;
 use tagfleet_tests::{
     load::{Latency, Load, Report},
-    process,
+    process, section,
     sink::Sink,
     wait,
 };
@@ -242,6 +242,7 @@ fn main() {
     let out = settings
         .out
         .unwrap_or_else(|| process::repository().join("docs/benchmarks.md"));
+    let text = section::keep_operator(&text, &fs::read_to_string(&out).unwrap_or_default());
     fs::write(&out, text).unwrap_or_else(|error| panic!("{}: {error}", out.display()));
     println!("written to {}", out.display());
 }
