@@ -54,6 +54,11 @@ impl Live {
             .map(|owner| owner.uid.clone())
             .next();
         let mut value = serde_json::to_value(object).ok()?;
+        // Items of a list of a built-in kind do not say what they are: the list does.
+        let gvk = kind.gvk();
+        let fields = value.as_object_mut()?;
+        fields.insert("apiVersion".to_owned(), gvk.api_version().into());
+        fields.insert("kind".to_owned(), gvk.kind.into());
         let workload = match kind {
             ChildKind::Deployment => serde_json::from_value(value.clone())
                 .ok()
@@ -327,5 +332,26 @@ impl Sink for Seen {
         if let Some(listed) = self.listed.take() {
             self.children.retain(self.kind, &listed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_item_of_a_list_is_the_object_that_a_watch_tells() {
+        let listed = json!({"metadata": {"name": "shop-gateway", "uid": "1"}, "spec": {"ports": [{"port": 80}]}});
+        let mut watched = listed.clone();
+        watched.as_object_mut().unwrap().extend([
+            ("apiVersion".to_owned(), json!("v1")),
+            ("kind".to_owned(), json!("Service")),
+        ]);
+        let live = |object| Live::new(ChildKind::Service, &serde_json::from_value(object).unwrap()).unwrap();
+        assert_eq!(live(listed).value(), live(watched).value());
     }
 }
