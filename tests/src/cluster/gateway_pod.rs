@@ -58,6 +58,14 @@ impl GatewayPod {
     /// Runs a pod's gateway at a free address, waits until it is ready, and says so to the API server.
     #[must_use]
     pub fn start(space: &Namespace<'_>, pod: &Pod) -> Self {
+        let mut it = Self::spawn(space, pod);
+        it.wait_until_ready(space);
+        it
+    }
+
+    /// Runs a pod's gateway at a free address; the API server hears nothing of it.
+    #[must_use]
+    pub fn spawn(space: &Namespace<'_>, pod: &Pod) -> Self {
         let spec = pod.spec.clone().expect("a pod has a specification");
         let container = spec.containers.first().expect("a pod has a container");
         let scratch = tempfile::tempdir().expect("a folder for the pod");
@@ -78,7 +86,7 @@ impl GatewayPod {
             )
             .env("KUBECONFIG", space.kubeconfig_of(&account));
         let log = scratch.path().join("gateway.log");
-        let mut it = Self {
+        Self {
             name: pod.metadata.name.clone().unwrap_or_default(),
             ip,
             volumes,
@@ -86,9 +94,21 @@ impl GatewayPod {
             command,
             log,
             scratch,
-        };
-        it.wait_until_ready(space);
-        it
+        }
+    }
+
+    /// Whether `/readyz` says so.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        http::get(self.admin(), "/readyz").is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// Tells the API server that it runs, and whether it is ready.
+    pub fn tell(&self, space: &Namespace<'_>, is_ready: bool) {
+        match is_ready {
+            true => space.run_pod(&self.name, self.ip),
+            false => space.unready_pod(&self.name, self.ip),
+        }
     }
 
     /// The pod's name.
@@ -167,16 +187,14 @@ impl GatewayPod {
     }
 
     fn wait_until_ready(&mut self, space: &Namespace<'_>) {
-        let admin = self.admin();
         let ready = wait::within(START, || {
             if let Some(status) = self.process.ended() {
                 panic!("the gateway ended with {status}:\n{}", self.process.log());
             }
-            let answer = http::get(admin, "/readyz").ok()?;
-            (answer.status == 200).then_some(())
+            self.is_ready().then_some(())
         });
         assert!(ready.is_some(), "the gateway is not ready:\n{}", self.log());
-        space.run_pod(&self.name, self.ip);
+        self.tell(space, true);
     }
 }
 
@@ -200,11 +218,16 @@ fn write_volumes(space: &Namespace<'_>, volumes: &[Volume], scratch: &Path) {
         let folder = scratch.join(&volume.name);
         fs::create_dir_all(&folder).expect("a volume's folder");
         if let Some(source) = &volume.config_map {
-            let map: ConfigMap = space.read(&source.name);
+            // What is gone leaves the files of before, as with the kubelet.
+            let Some(map) = space.find::<ConfigMap>(&source.name) else {
+                continue;
+            };
             let files = map.data.unwrap_or_default().into_iter();
             write_atomically(&folder, &files.map(|(name, text)| (name, text.into_bytes())).collect());
         } else if let Some(name) = volume.secret.as_ref().and_then(|source| source.secret_name.as_ref()) {
-            let secret: Secret = space.read(name);
+            let Some(secret) = space.find::<Secret>(name) else {
+                continue;
+            };
             let files = secret.data.unwrap_or_default().into_iter();
             write_atomically(&folder, &files.map(|(name, bytes)| (name, bytes.0)).collect());
         }

@@ -197,6 +197,12 @@ impl Cluster {
         Namespace::create(self, name)
     }
 
+    /// A namespace that is there, and stays.
+    #[must_use]
+    pub fn existing_namespace(&self, name: &str) -> Namespace<'_> {
+        Namespace::existing(self, name)
+    }
+
     /// Runs kubectl as the administrator.
     pub fn kubectl<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Answer {
         self.kubectl_with(arguments, "")

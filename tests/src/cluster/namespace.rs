@@ -20,10 +20,11 @@ use tempfile::TempDir;
 use super::{Answer, Cluster};
 use crate::wait;
 
-/// A namespace. Dropping it deletes it with all that is in it, without waiting.
+/// A namespace. Dropping it deletes it with all that is in it, without waiting, if it was made here.
 pub struct Namespace<'a> {
     cluster: &'a Cluster,
     name: String,
+    is_own: bool,
     scratch: TempDir,
 }
 
@@ -33,8 +34,18 @@ impl<'a> Namespace<'a> {
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}-{}-{number}", std::process::id());
         cluster.kubectl(["create", "namespace", &name]).ok();
-        let scratch = tempfile::tempdir().expect("a folder");
-        Self { cluster, name, scratch }
+        let mut it = Self::existing(cluster, &name);
+        it.is_own = true;
+        it
+    }
+
+    pub(super) fn existing(cluster: &'a Cluster, name: &str) -> Self {
+        Self {
+            cluster,
+            name: name.to_owned(),
+            is_own: false,
+            scratch: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     /// Its name.
@@ -187,6 +198,9 @@ impl<'a> Namespace<'a> {
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
+        if !self.is_own {
+            return;
+        }
         // An API server that the test stopped deletes nothing, and ends with the test anyway.
         drop(self.cluster.kubectl([
             "delete",
