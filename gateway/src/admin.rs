@@ -26,6 +26,7 @@ use http::{
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 
 use crate::{
@@ -71,6 +72,7 @@ pub struct Serving {
 
 /// What the admin listener tells.
 pub struct Admin {
+    container: String,
     board: Arc<Board>,
     metrics: Arc<Metrics>,
     serving: OnceLock<Serving>,
@@ -78,10 +80,11 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Alive, and not ready.
+    /// Alive, and not ready. `container` is the name of the container that is to be served.
     #[must_use]
-    pub fn new(board: Arc<Board>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(container: &str, board: Arc<Board>, metrics: Arc<Metrics>) -> Self {
         Self {
+            container: container.to_owned(),
             board,
             metrics,
             serving: OnceLock::new(),
@@ -121,6 +124,8 @@ impl Admin {
             ),
             path => match self.serving.get() {
                 Some(serving) => self.answer_serving(serving, path, reading, request).await,
+                // Why it does not serve yet is told to whoever asks.
+                None if path == "/status" && reading => json(&self.board.waiting(&self.container)),
                 None => text(StatusCode::SERVICE_UNAVAILABLE, "the gateway is starting"),
             },
         }
@@ -144,10 +149,7 @@ impl Admin {
                     self.metrics.totals(),
                     self.ready(),
                 );
-                match serde_json::to_vec_pretty(&status) {
-                    Ok(status) => with_type(StatusCode::OK, "application/json", status),
-                    Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-                }
+                json(&status)
             }
             "/livez" | "/readyz" | "/metrics" | "/status" => text(StatusCode::METHOD_NOT_ALLOWED, "GET or HEAD only"),
             _ => {
@@ -178,6 +180,13 @@ impl Serving {
 
 fn text(status: StatusCode, line: impl Into<String>) -> AdminAnswer {
     with_type(status, "text/plain; charset=utf-8", line.into() + "\n")
+}
+
+fn json(document: &impl Serialize) -> AdminAnswer {
+    match serde_json::to_vec_pretty(document) {
+        Ok(document) => with_type(StatusCode::OK, "application/json", document),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
 }
 
 fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> AdminAnswer {
@@ -272,7 +281,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
     use super::*;
-    use crate::{log::memory::MemoryLog, testing};
+    use crate::{log::memory::MemoryLog, status::Refusal, testing};
 
     fn serving(routes: Vec<Arc<dyn AdminRoutes>>) -> Serving {
         Serving {
@@ -284,7 +293,7 @@ mod tests {
     }
 
     fn admin() -> Admin {
-        Admin::new(Arc::new(Board::new()), Arc::new(Metrics::new("shop").unwrap()))
+        Admin::new("shop", Arc::new(Board::new()), Arc::new(Metrics::new("shop").unwrap()))
     }
 
     async fn get(admin: &Admin, path: &str) -> (u16, String) {
@@ -306,6 +315,27 @@ mod tests {
         admin.set_stopping();
         assert_eq!(get(&admin, "/readyz").await, (503, "stopping\n".into()));
         assert_eq!(get(&admin, "/livez").await, (200, "ok\n".into()));
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_told_while_there_is_nothing_to_serve() {
+        let admin = admin();
+        admin.board.set_refusals(vec![Refusal {
+            object: "TaggingContainer/shop".into(),
+            generation: Some(1),
+            reason: None,
+            field: "spec.priority".into(),
+            message: "is not in force in this version yet: take it out".into(),
+            location: None,
+        }]);
+        let (code, body) = get(&admin, "/status").await;
+        let status: serde_json::Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(
+            (code, &status["container"], &status["ready"]),
+            (200, &"shop".into(), &false.into())
+        );
+        assert_eq!(status["configuration"]["objects"], serde_json::json!([]));
+        assert_eq!(status["refusals"][0]["field"], "spec.priority");
     }
 
     #[tokio::test]

@@ -41,7 +41,7 @@ pub struct Status {
 }
 
 /// The configuration in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Configuration {
     /// Its hash, as in `tagfleet_config_info`.
@@ -82,7 +82,7 @@ pub struct ClientStatus {
 }
 
 /// How full the buffer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BufferStatus {
     /// Bytes held.
@@ -267,6 +267,22 @@ impl Board {
     pub fn retain_destinations(&self, keep: impl Fn(&str) -> bool) {
         let mut destinations = self.destinations.write().unwrap_or_else(PoisonError::into_inner);
         destinations.retain(|name, _| keep(name));
+    }
+
+    /// What there is to tell of a gateway that has nothing to serve yet: why.
+    #[must_use]
+    pub fn waiting(&self, container: &str) -> Status {
+        Status {
+            container: container.to_owned(),
+            configuration: Configuration::default(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            ready: false,
+            clients: Vec::new(),
+            destinations: Vec::new(),
+            buffer: BufferStatus::default(),
+            totals: Totals::default(),
+            refusals: self.refusals(),
+        }
     }
 
     /// Everything together.

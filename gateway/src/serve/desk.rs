@@ -24,7 +24,7 @@ impl Desk {
     pub(super) async fn open(address: SocketAddr, container: &str) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new(container)?);
         let board = Arc::new(Board::new());
-        let admin = Arc::new(Admin::new(Arc::clone(&board), Arc::clone(&metrics)));
+        let admin = Arc::new(Admin::new(container, Arc::clone(&board), Arc::clone(&metrics)));
         Ok(Self {
             server: AdminServer::start(address, Arc::clone(&admin)).await?,
             metrics,

@@ -216,8 +216,8 @@ impl<'a> InContainer<'a> {
         }
         let wanted = self.wanted(input.name);
         if let Some(refusal) = pods::refusals(report, &wanted).find(|(_, it)| wanted.contains_key(&it.object)) {
-            let mut draft = Draft::no(KIND, reasons::GATEWAY_REFUSED, pods::refusal_text(refusal));
-            draft.add("Its last good form stays in force there.");
+            let mut draft = Draft::no(KIND, reasons::GATEWAY_REFUSED, pods::refusal_text(report, refusal));
+            draft.add(pods::instead(report, refusal));
             return draft;
         }
         match now {

@@ -1,12 +1,15 @@
 //! A fleet's pods and gateways, as conditions speak of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     gateways::{FleetReport, Refusal},
     observed::PodState,
 };
 use tagfleet_crds::tagging_container::GatewayCount;
+
+/// Further fields that a refusal names.
+const OTHERS: usize = 5;
 
 /// `1 of 2 pods is`, `2 of 3 pods are`.
 pub(super) fn of(part: u32, whole: u32, noun: &str, verbs: (&str, &str)) -> String {
@@ -73,15 +76,38 @@ pub(super) fn concerns(refusal: &Refusal, wanted: &BTreeMap<String, i64>) -> boo
     }
 }
 
-/// A refusal in words.
-pub(super) fn refusal_text((pod, refusal): (&str, &Refusal)) -> String {
+/// A refusal in words, with the other fields of the object that the same gateway refuses.
+pub(super) fn refusal_text(report: &FleetReport, (pod, refusal): (&str, &Refusal)) -> String {
     let Refusal {
         object, field, message, ..
     } = refusal;
     if field.is_empty() {
-        format!("Pod {pod} refuses {object}: {message}")
+        return format!("Pod {pod} refuses {object}: {message}");
+    }
+    let all = report
+        .gateways
+        .get(pod)
+        .into_iter()
+        .flat_map(|gateway| &gateway.refusals);
+    let others = all.filter(|it| it.object == *object && it.field != *field);
+    let others = others.map(|it| it.field.as_str()).collect::<BTreeSet<_>>();
+    let mut text = format!("Pod {pod} refuses {object}: {field}: {message}");
+    if !others.is_empty() {
+        let others = others.into_iter().take(OTHERS).collect::<Vec<_>>().join(", ");
+        text.push_str(&format!(" (it also refuses {others})"));
+    }
+    text
+}
+
+/// What a gateway goes on with that refuses an object.
+pub(super) fn instead(report: &FleetReport, (pod, refusal): (&str, &Refusal)) -> &'static str {
+    let gateway = report.gateways.get(pod);
+    if gateway.is_some_and(|gateway| gateway.generations.contains_key(&refusal.object)) {
+        "Its last good form stays in force there."
+    } else if refusal.object.starts_with("TaggingContainer/") {
+        "No form of it was ever good there, so that this pod does not serve."
     } else {
-        format!("Pod {pod} refuses {object}: {field}: {message}")
+        "No form of it was ever good there, so that it is left out."
     }
 }
 

@@ -270,7 +270,8 @@ impl<'a> Fleet<'a> {
         let desired = self.input.workload.map_or(self.least, |workload| workload.desired);
         let ready = pods::of(self.ready, desired, "pod", ("is", "are"));
         let ready = format!("{ready} ready, and at least {} must be.", self.least);
-        match pods::trouble(self.input.pods) {
+        let refusal = || self.refusal().map(|(refusal, _)| refusal);
+        match pods::trouble(self.input.pods).or_else(refusal) {
             Some(trouble) => format!("{ready} {trouble}."),
             None => ready,
         }
@@ -319,9 +320,13 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn refusal(&self) -> Option<String> {
+    /// The first refusal, one of the container itself before any other.
+    fn refusal(&self) -> Option<(String, &'static str)> {
         let report = self.input.report?;
-        pods::refusals(report, &self.wanted).next().map(pods::refusal_text)
+        let object = container(self.input.name);
+        let all = || pods::refusals(report, &self.wanted);
+        let first = all().find(|(_, it)| it.object == object).or_else(|| all().next())?;
+        Some((pods::refusal_text(report, first), pods::instead(report, first)))
     }
 
     /// The fleet does less than it should: the first of what is wrong, the worst first.
@@ -333,9 +338,9 @@ impl<'a> Fleet<'a> {
         if let Err(problem) = self.input.apply {
             return Draft::yes(KIND, problem.reason, problem.message.as_str());
         }
-        if let Some(refusal) = self.refusal() {
+        if let Some((refusal, instead)) = self.refusal() {
             let mut draft = Draft::yes(KIND, reasons::GATEWAY_REFUSED, refusal);
-            draft.add("Its last good form stays in force there.");
+            draft.add(instead);
             return draft;
         }
         if let Some(stuck) = self.input.workload.and_then(|workload| workload.stuck.as_ref()) {

@@ -387,6 +387,27 @@ fn what_is_told_of_a_container() {
             "Pod b refuses Destination/meta: spec.trigger.when: not CEL. Its last good form",
         ),
         (
+            "a gateway that never had anything in force says why",
+            Shop::with(|it| {
+                let mut refusing = GatewayReport::default();
+                for (object, field) in [
+                    ("Destination/meta", "spec.a"),
+                    ("TaggingContainer/shop", "spec.b"),
+                    ("TaggingContainer/shop", "spec.c"),
+                ] {
+                    let generation = if object == "Destination/meta" { 7 } else { 3 };
+                    refusing.refusals.push(Refusal {
+                        field: field.into(),
+                        ..refusal(object, generation)
+                    });
+                }
+                it.report().gateways.insert("b".into(), refusing);
+            }),
+            "Degraded",
+            "True GatewayRefused",
+            "Pod b refuses TaggingContainer/shop: spec.b: not CEL (it also refuses spec.c). No form of it was ever good",
+        ),
+        (
             "what the operator refuses as well is told by Accepted alone",
             Shop::with(|it| {
                 let mut refusing = gateway(3, 7);
