@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -238,7 +239,8 @@ fn write_volumes(space: &Namespace<'_>, volumes: &[Volume], scratch: &Path) {
 /// file is a link through it. Whoever reads sees the old files or the new ones.
 /// (kubernetes/pkg/volume/util/atomic_writer.go)
 fn write_atomically(folder: &Path, files: &BTreeMap<String, Vec<u8>>) {
-    let number = fs::read_dir(folder).expect("a volume's folder").count();
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
+    let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
     let newest = folder.join(format!("..{number}"));
     fs::create_dir(&newest).expect("a new folder");
     for (name, content) in files {
