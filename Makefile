@@ -11,8 +11,8 @@ demo:      ## build, serve examples/quickstart on loopback, send hits, show what
 test:      ## install what is missing and run every check and test
 	@scripts/test
 
-cluster-up:   ## start a real Kubernetes control plane on loopback, with both kinds installed, to try things in
-	@scripts/cluster up
+cluster-up:   ## start a real Kubernetes control plane on loopback, with both kinds installed, to try things in; with NODE=1, as root, pods run too
+	@scripts/cluster up $(if $(NODE),--node)
 
 cluster-down: ## end it
 	@scripts/cluster down

@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod gateway;
 pub mod hit;
 pub mod http;
+pub mod ingress;
 pub mod load;
 pub mod manifests;
 pub mod metrics;

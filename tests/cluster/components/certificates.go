@@ -24,6 +24,8 @@ var identities = map[string]pkix.Name{
 	"controllers": {CommonName: "system:kube-controller-manager"},
 	"scheduler":   {CommonName: "system:kube-scheduler"},
 	"front-proxy": {CommonName: "front-proxy"},
+	"kubelet":     {CommonName: "system:node:" + nodeName, Organization: []string{"system:nodes"}},
+	"proxy":       {CommonName: "system:kube-proxy"},
 }
 
 // authority signs the certificates of one cluster.
@@ -85,7 +87,7 @@ func (ca *authority) sign(name string, subject pkix.Name) (certificate, key []by
 	template := validity(subject)
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(serviceAddress)}
+	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(serviceAddress), net.ParseIP(nodeAddress)}
 	template.DNSNames = []string{"localhost", "kubernetes.default.svc"}
 	der, err := x509.CreateCertificate(rand.Reader, template, ca.certificate, private.Public(), ca.key)
 	if err != nil {

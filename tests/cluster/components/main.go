@@ -1,8 +1,9 @@
-// Command components is a Kubernetes control plane in one file: etcd, the API server, the controllers, the scheduler, and
-// kubectl, each behind a subcommand, and `up`, which makes a cluster of them.
+// Command components is Kubernetes in one file: etcd, the API server, the controllers, the scheduler, kubectl, and a node's
+// kubelet and kube-proxy, each behind a subcommand, and `up`, which makes a cluster of them.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,10 +18,12 @@ import (
 	kubectlutil "k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-const usage = `usage: components up FOLDER | kubectl ... | etcd ... | apiserver ... | controllers ... | scheduler ...`
+const usage = `usage: components up FOLDER | kubectl ... | etcd ... | apiserver ... | controllers ... | scheduler ... | kubelet ... | proxy ...`
 
 func main() {
 	// Called by a component's name, as by the link `kubectl`, it is that component.
@@ -50,6 +53,10 @@ func main() {
 		command = controllers.NewControllerManagerCommand()
 	case "scheduler":
 		command = scheduler.NewSchedulerCommand()
+	case "kubelet":
+		command = kubelet.NewKubeletCommand(context.Background())
+	case "proxy":
+		command = proxy.NewProxyCommand()
 	default:
 		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(2)

@@ -17,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,7 +31,6 @@ const (
 	stopLimit      = 5 * time.Second
 )
 
-// order is the order of the start; the end goes backwards.
 var order = []string{"etcd", "apiserver", "controllers", "scheduler"}
 
 // A component ends with the thread that started it (PR_SET_PDEATHSIG), so one thread starts them all: the main one, which
@@ -40,11 +40,13 @@ func init() { runtime.LockOSThread() }
 // up makes a cluster in a folder and keeps it until SIGTERM or SIGINT, or, with --while-stdin-open, until standard input
 // ends, which it does when the process at its other end dies. The line "ready" on standard output says that the API server
 // answers; admin.kubeconfig is then in the folder. Lines "stop COMPONENT" and "start COMPONENT" on standard input are
-// carried out, each answered by a line.
+// carried out, each answered by a line. With --node there is a node too.
 func up(arguments []string) int {
 	flags := flag.NewFlagSet("up", flag.ExitOnError)
 	attached := flags.Bool("while-stdin-open", false, "end when standard input ends")
 	remove := flags.Bool("remove", false, "remove the folder at the end")
+	programs := flags.String("node", "", "with a node, whose pause, dns and metrics-server are in this folder")
+	cgroup := flags.String("cgroup", "", "the cgroup of the node's pods")
 	_ = flags.Parse(arguments) // ExitOnError
 	if flags.NArg() != 1 {
 		fmt.Fprintln(os.Stderr, usage)
@@ -54,6 +56,9 @@ func up(arguments []string) int {
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	signal.Ignore(syscall.SIGPIPE) // nobody reads "ready" any more: there is still a folder to remove
 	plane := &controlPlane{folder: flags.Arg(0), running: map[string]*component{}}
+	if *programs != "" {
+		plane.node = &node{plane, *programs, *cgroup}
+	}
 	if *remove {
 		defer os.RemoveAll(plane.folder)
 	}
@@ -100,6 +105,7 @@ type controlPlane struct {
 	ports   ports
 	http    *http.Client
 	running map[string]*component
+	node    *node // nil without one
 }
 
 type component struct {
@@ -145,11 +151,22 @@ func (plane *controlPlane) prepare() error {
 	}
 	client, err := plane.client()
 	plane.http = client
+	if err == nil && plane.node != nil {
+		err = plane.node.prepare()
+	}
 	return err
 }
 
+// order is the order of the start; the end goes backwards.
+func (plane *controlPlane) order() []string {
+	if plane.node != nil {
+		return slices.Concat(order, nodeOrder)
+	}
+	return order
+}
+
 func (plane *controlPlane) startEach() error {
-	for _, name := range order {
+	for _, name := range plane.order() {
 		if err := plane.start(name); err != nil {
 			return err
 		}
@@ -159,7 +176,7 @@ func (plane *controlPlane) startEach() error {
 
 func (plane *controlPlane) obey(line string) error {
 	verb, name, _ := strings.Cut(line, " ")
-	if _, known := plane.flags()[name]; !known {
+	if !slices.Contains(plane.order(), name) {
 		return fmt.Errorf("no component is called %q", name)
 	}
 	switch verb {
@@ -186,7 +203,8 @@ func (plane *controlPlane) start(name string) error {
 	if err != nil {
 		return err
 	}
-	process := exec.Command(self, append([]string{name}, plane.flags()[name]...)...)
+	command := plane.command(self, name)
+	process := exec.Command(command[0], command[1:]...)
 	process.Dir, process.Stdout, process.Stderr = plane.folder, log, log
 	// A group of its own: Ctrl-C at a terminal ends this process, which ends the others in order.
 	process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
@@ -199,10 +217,25 @@ func (plane *controlPlane) start(name string) error {
 		close(started.ended)
 	}()
 	plane.running[name] = started
-	if name == "apiserver" {
+	switch name {
+	case "apiserver":
 		return plane.waitUntilReady(started)
+	case "containerd":
+		return plane.node.waitForContainerd(started)
 	}
 	return nil
+}
+
+// command is a component's program and arguments. Of a flag that is given twice, the last one holds.
+func (plane *controlPlane) command(self, name string) []string {
+	if flags, ours := plane.flags()[name]; ours {
+		command := append([]string{self, name}, flags...)
+		if plane.node != nil {
+			command = append(command, plane.node.flags(name)...)
+		}
+		return command
+	}
+	return plane.node.commands(self)[name]
 }
 
 func (plane *controlPlane) waitUntilReady(apiserver *component) error {
@@ -245,13 +278,13 @@ func (plane *controlPlane) stop(name string) {
 }
 
 func (plane *controlPlane) stopAll() {
-	for i := len(order) - 1; i >= 0; i-- {
-		plane.stop(order[i])
+	for _, name := range slices.Backward(plane.order()) {
+		plane.stop(name)
 	}
 }
 
 func (plane *controlPlane) portWasTaken() bool {
-	for _, name := range order {
+	for _, name := range plane.order() {
 		log, _ := os.ReadFile(plane.file(name + ".log"))
 		if strings.Contains(string(log), "address already in use") {
 			return true
