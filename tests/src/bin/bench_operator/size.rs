@@ -32,8 +32,10 @@ const PATIENCE: Duration = Duration::from_secs(1_200);
 /// What was measured of one number of containers.
 pub(crate) struct Size {
     pub(crate) containers: usize,
-    /// From the operator's start to its last write.
+    /// From the operator's start until every child and every object's first status is written.
     pub(crate) applied: Duration,
+    /// From the operator's start to its last write: what comes later tells of pods.
+    pub(crate) settled: Duration,
     /// The operator's writes meanwhile.
     pub(crate) writes: f64,
     /// User and kernel time of the operator meanwhile.
@@ -77,10 +79,14 @@ pub(crate) fn measure(settings: &Settings, containers: usize, everything: bool) 
     let setup = Setup::of_all_namespaces(&home);
     let started = Instant::now();
     let mut operator = setup.start();
-    let applied = settled(&operator, containers).duration_since(started);
+    let applied = wait::until("all is applied", PATIENCE, || {
+        let answer = http::get(operator.admin(), "/metrics").ok()?;
+        is_applied(&Metrics::parse(&answer.text()), containers).then(|| started.elapsed())
+    });
+    let settled = settled(&operator, containers).duration_since(started);
     let (writes, cpu) = (written(&operator), cpu(operator.id()));
     check(&cluster, containers);
-    println!("  all applied after {applied:.1?}, {writes} writes, {cpu:.1?} of CPU");
+    println!("  all applied after {applied:.1?}, the last of {writes} writes after {settled:.1?}, {cpu:.1?} of CPU");
 
     let rest = rest(
         &operator,
@@ -128,6 +134,7 @@ pub(crate) fn measure(settings: &Settings, containers: usize, everything: bool) 
     let size = Size {
         containers,
         applied,
+        settled,
         writes,
         cpu,
         floor,
@@ -168,6 +175,14 @@ fn settled(operator: &Operator, containers: usize) -> Instant {
         thread::sleep(Duration::from_millis(30));
         (since.elapsed() >= QUIET).then_some(since)
     })
+}
+
+/// Whether the last child of each container is written (autoscalers are, and each once), and a status of every object.
+fn is_applied(metrics: &Metrics, containers: usize) -> bool {
+    let written = |kind| metrics.count("tagfleet_operator_api_requests_total", &[("kind", kind)]);
+    written("HorizontalPodAutoscaler") >= count(containers)
+        && written("TaggingContainer") >= count(containers)
+        && written("Destination") >= count(containers * DESTINATIONS)
 }
 
 fn all_seen(metrics: &Metrics, containers: usize) -> bool {
