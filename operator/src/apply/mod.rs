@@ -13,6 +13,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions},
+    core::Status,
 };
 use serde_json::{Value, json};
 use tagfleet_crds::validate::NamespacedName;
@@ -29,6 +30,9 @@ const SEED_MANAGER: &str = "tagfleet-operator-replicas";
 /// How often, and how many times, it is looked whether a deleted StatefulSet is gone.
 const GONE_EVERY: Duration = Duration::from_millis(100);
 const GONE_LOOKS: usize = 100;
+/// How long a new Role may take to show in the API server's cache: at first, doubled with each try, and at last.
+const ROLE_SHOWS: Duration = Duration::from_millis(20);
+const ROLE_SHOWS_AT_LAST: Duration = Duration::from_secs(1);
 /// Children of a fleet that are written at a time.
 const AT_A_TIME: usize = 4;
 
@@ -134,7 +138,8 @@ impl Applier {
         }
     }
 
-    /// Applies a fleet's children. Kinds that pods need come before the pods; those of one rank are written at once.
+    /// Applies a fleet's children. Kinds that pods need come before the pods; those of one rank are written at once. A
+    /// RoleBinding comes after its Role: the API server looks whether we hold what it grants.
     ///
     /// # Errors
     /// The first child that cannot be written; others of its rank may have been.
@@ -143,7 +148,7 @@ impl Applier {
         let (before, workload_and_after): (Vec<&Child>, Vec<&Child>) = wish
             .children
             .iter()
-            .partition(|child| child.kind < ChildKind::Deployment);
+            .partition(|child| child.kind < ChildKind::Deployment && child.kind != ChildKind::RoleBinding);
         for rank in [before, workload_and_after] {
             // Collected first: a closure over borrowed children would tie the whole loop to one lifetime.
             let writes = rank
@@ -264,10 +269,18 @@ impl Applier {
     ) -> Result<DynamicObject, ApplyError> {
         let mut parameters = PatchParams::apply(manager);
         parameters.force = force;
-        self.metrics.wrote("patch", &child.kind.gvk().kind);
         let api = self.api(wish, child.kind);
-        let written = api.patch(&child.name, &parameters, &Patch::Apply(object)).await;
-        written.map_err(|error| ApplyError::new(child.kind, &child.name, error))
+        let mut pause = ROLE_SHOWS;
+        loop {
+            self.metrics.wrote("patch", &child.kind.gvk().kind);
+            match api.patch(&child.name, &parameters, &Patch::Apply(object)).await {
+                Err(kube::Error::Api(status)) if is_unseen_role(child.kind, &status) && pause <= ROLE_SHOWS_AT_LAST => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                written => return written.map_err(|error| ApplyError::new(child.kind, &child.name, error)),
+            }
+        }
     }
 
     /// Deletes the children that are no longer wished.
@@ -336,6 +349,12 @@ fn terminating_namespace(error: &kube::Error) -> Option<String> {
 
 fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+/// Whether an API server refuses a RoleBinding because its Role does not show yet in the cache by which it judges what we
+/// may grant. It answers that the RoleBinding is not found.
+fn is_unseen_role(kind: ChildKind, status: &Status) -> bool {
+    kind == ChildKind::RoleBinding && status.code == 404
 }
 
 /// Whether the API server has just made this workload: it has given it its first generation and no status yet.
