@@ -14,6 +14,7 @@
 
 pub mod cluster;
 pub mod gateway;
+pub mod helm;
 pub mod hit;
 pub mod http;
 pub mod ingress;

@@ -1,8 +1,7 @@
-//! The operator under test: the real program, as its own ServiceAccount with the rights of operator/rbac, and no others.
+//! The operator under test: the real program, as its own ServiceAccount with the rights of charts/tagfleet, and no others.
 
 use std::{
     ffi::OsString,
-    fs,
     net::SocketAddr,
     path::PathBuf,
     process::{Command, ExitStatus},
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     cluster::Namespace,
+    helm,
     http::{self, Response},
     metrics::Metrics,
     ports,
@@ -22,7 +22,7 @@ use crate::{
 
 /// How long a start may take on a busy machine.
 const START: Duration = Duration::from_secs(30);
-/// Its ServiceAccount, as operator/rbac names it.
+/// Its ServiceAccount, as the chart names it.
 const SERVICE_ACCOUNT: &str = "tagfleet-operator";
 
 /// The program: `TAGFLEET_OPERATOR`, or the one beside this build.
@@ -41,24 +41,20 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// One that looks after this namespace only and runs in it, with the rights of operator/rbac/namespaced.yaml, which are
-    /// granted here: several such operators do not disturb each other.
+    /// One that looks after this namespace only and runs in it, with the chart's rights for one namespace, which are granted
+    /// here: several such operators do not disturb each other.
     #[must_use]
     pub fn of_namespace(space: &Namespace<'_>) -> Self {
         let name = space.name();
-        let own = format!("{SERVICE_ACCOUNT}-{name}");
-        grant(
-            space,
-            &rights("namespaced.yaml", space).replace("tagfleet-operator-shop", &own),
-        );
+        grant(space, &["--set", &format!("watchNamespace={name}")]);
         Self::of(space, &["--namespace", name])
     }
 
-    /// One that looks after all namespaces and runs in this one, with the rights of operator/rbac/cluster.yaml. For a
-    /// cluster of the test's own: it looks after what other tests make, too.
+    /// One that looks after all namespaces and runs in this one, with the chart's rights for all of them. For a cluster of
+    /// the test's own: it looks after what other tests make, too.
     #[must_use]
     pub fn of_all_namespaces(space: &Namespace<'_>) -> Self {
-        grant(space, &rights("cluster.yaml", space));
+        grant(space, &[]);
         Self::of(space, &["--lease-namespace", space.name()])
     }
 
@@ -132,18 +128,17 @@ impl Setup {
     }
 }
 
-/// The rights of operator/rbac, moved to a namespace: there they stand for an operator in `tagfleet` that looks after `shop`.
-fn rights(file: &str, space: &Namespace<'_>) -> String {
-    let path = process::repository().join("operator/rbac").join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let here = format!("namespace: {}", space.name());
-    text.replace("namespace: tagfleet", &here)
-        .replace("namespace: shop", &here)
-}
-
-/// Applies rights as they are: some are of the namespace `default`.
-fn grant(space: &Namespace<'_>, rights: &str) {
-    space.cluster().kubectl_with(["apply", "-f", "-"], rights).ok();
+/// Applies the ServiceAccount and the rights that the chart renders for these values, as they are: some are of the namespace
+/// `default`, some of none.
+fn grant(space: &Namespace<'_>, values: &[&str]) {
+    let only = [
+        "--show-only",
+        "templates/service-account.yaml",
+        "--show-only",
+        "templates/rbac.yaml",
+    ];
+    let rights = helm::template(space.name(), &[&only, values].concat());
+    space.cluster().kubectl_with(["apply", "-f", "-"], &rights).ok();
 }
 
 /// A running operator.

@@ -1,4 +1,4 @@
-//! The operator of one namespace, with the rights of operator/rbac/namespaced.yaml.
+//! The operator of one namespace, with the chart's rights for one namespace.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The operator as a process: it starts with the rights of operator/rbac and no others, one of several leads, and it hands
+//! The operator as a process: it starts with the rights of charts/tagfleet and no others, one of several leads, and it hands
 //! over when it ends.
 #![allow(
     clippy::unwrap_used,

@@ -163,7 +163,7 @@ fn method(text: &mut String, settings: &Settings, load_before: &str) {
          and a status of every object is written; later writes tell of pods. After the last one every object is checked to have a status of its newest generation.\n\
          - The bare client knows all objects beforehand: the children as the operator made them and the statuses as it wrote them, in other \
          namespaces. It has {AT_A_TIME} requests under way, as many as the operator at most.\n\
-         - The operator runs with the rights of operator/rbac/cluster.yaml. Pods stay pending, so that no gateway is asked for its status.\n\
+         - The operator runs with the rights of charts/tagfleet. Pods stay pending, so that no gateway is asked for its status.\n\
          - An edit changes a hostname ({} edits, one after the other); it counts until the status of the new generation can be read.\n\
          - Memory is resident memory; at most is since the start. CPU is user and kernel time. Requests are those that the operator counts \
          itself (`tagfleet_operator_api_requests_total`).\n",
