@@ -60,7 +60,10 @@ pub fn judge(gathered: &Gathered, before: Option<&InForce>) -> Judgement {
         let name = destination.name_any();
         let before = before.and_then(|before| before.destinations.get(&name));
         let before = before.filter(|form| Some(&form.uid) == destination.metadata.uid.as_ref());
-        let (verdict, form) = judge_destination(gathered, destination, scope, before);
+        let (mut verdict, form) = judge_destination(gathered, destination, scope, before);
+        if in_force.is_none() {
+            without_fleet(&mut verdict, &container.name_any());
+        }
         verdicts.destinations.insert(name.clone(), verdict);
         destinations.extend(form.map(|form| (name, form)));
     }
@@ -153,6 +156,17 @@ fn judge_destination(
         credentials,
     };
     (verdict, form)
+}
+
+/// What is valid is not in force where there is no fleet.
+fn without_fleet(verdict: &mut DestinationVerdict, container: &str) {
+    verdict.in_force = None;
+    if verdict.accepted.holds {
+        let message = format!(
+            "valid, but no form of TaggingContainer {container} was ever accepted: its condition Accepted says why"
+        );
+        verdict.accepted = Verdict::no(reasons::NOT_ACCEPTED, message);
+    }
 }
 
 /// `Accepted` and `CredentialsResolved`. A Secret that is missing does not refuse the Destination: its events wait.
@@ -474,11 +488,13 @@ mod tests {
 
     #[test]
     fn the_newer_container_says_which_older_one_owns_its_hostname() {
-        let mut now = gathered(SHOP, &[]);
+        let mut now = gathered(SHOP, &[ALERTS]);
         now.rivals
             .insert("a.example".into(), NamespacedName::new("others", "old"));
         let judgement = judge(&now, None);
         assert_eq!(judgement.verdicts.accepted.reason, "HostnameConflict");
+        let alerts = &judgement.verdicts.destinations["alerts"];
+        assert_eq!((alerts.accepted.reason, alerts.in_force), ("NotAccepted", None));
         assert!(
             judgement
                 .verdicts

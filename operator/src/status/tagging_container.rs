@@ -308,10 +308,17 @@ impl<'a> Fleet<'a> {
             return Draft::yes(KIND, reasons::ROLLING_OUT, message);
         }
         if self.ready < self.least {
-            return Draft::yes(KIND, reasons::PODS_NOT_READY, self.missing_pods());
+            // What a gateway refuses holds it up until somebody mends it.
+            return match self.refusal() {
+                Some((refusal, _)) => Draft::no(KIND, reasons::GATEWAY_REFUSED, refusal),
+                None => Draft::yes(KIND, reasons::PODS_NOT_READY, self.missing_pods()),
+            };
         }
-        match self.gateways {
-            Some(GatewayCount { updated, total }) if updated < total && self.refusal().is_none() => {
+        match (self.gateways, self.refusal()) {
+            (Some(GatewayCount { updated, total }), Some((refusal, _))) if updated < total => {
+                Draft::no(KIND, reasons::GATEWAY_REFUSED, refusal)
+            }
+            (Some(GatewayCount { updated, total }), None) if updated < total => {
                 let message = pods::of(updated, total, "gateway", ("has", "have"));
                 let message = format!("{message} the newest configuration in force.");
                 Draft::yes(KIND, reasons::CONFIGURING, message)

@@ -9,7 +9,7 @@ use kube::{
     runtime::{
         WatchStreamExt as _,
         utils::Backoff,
-        watcher::{self, DefaultBackoff, Event, watcher},
+        watcher::{self, Event, watcher},
     },
 };
 use tagfleet_crds::{Destination, TaggingContainer};
@@ -89,7 +89,7 @@ pub async fn namespace() -> Result<String, String> {
 /// A client. What it needs (a token, a kubeconfig) may come later than the gateway.
 async fn connect() -> Client {
     install_crypto_provider();
-    let mut backoff = DefaultBackoff::default();
+    let mut waits = Waits::default();
     let mut told = false;
     loop {
         match client().await {
@@ -103,7 +103,7 @@ async fn connect() -> Client {
             }
             Err(error) => tracing::debug!(error, "there still is no way to the API server"),
         }
-        sleep(backoff.next().unwrap_or(CONNECT_TIMEOUT)).await;
+        sleep(waits.next().unwrap_or(CONNECT_TIMEOUT)).await;
     }
 }
 
@@ -116,17 +116,37 @@ async fn client() -> Result<Client, String> {
     Client::try_from(config).map_err(|error| error.to_string())
 }
 
-/// The waits between two tries: from 0.8 s, each twice the one before, to 30 s, and up to as much again at random. They
-/// begin anew after two minutes without a failure, and not when the watch says that it begins anew, which it does before
-/// each try: else a thousand gateways would ask every second for as long as the API server is away.
-#[derive(Default)]
-struct Waits(DefaultBackoff);
+/// The waits between two tries: up to 1 s, each up to twice the one before, to 10 s, of which a random half is left out: a
+/// thousand gateways ask a hundred times a second at most while the API server is away, and have its news within 10 s of
+/// its return. They begin anew after two minutes without a failure, and not when the watch says that it begins anew, which
+/// it does before each try.
+#[derive(Debug, Default)]
+struct Waits {
+    longest: Duration,
+    last: Option<Instant>,
+}
+
+impl Waits {
+    const FIRST: Duration = Duration::from_secs(1);
+    const LONGEST: Duration = Duration::from_secs(10);
+    const FORGET: Duration = Duration::from_secs(120);
+}
 
 impl Iterator for Waits {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0.next()
+        let now = Instant::now();
+        let is_new = self
+            .last
+            .replace(now)
+            .is_none_or(|last| now.duration_since(last) > Self::FORGET);
+        self.longest = if is_new {
+            Self::FIRST
+        } else {
+            (self.longest * 2).min(Self::LONGEST)
+        };
+        Some(self.longest.mul_f64(rand::random_range(0.5..=1.0)))
     }
 }
 

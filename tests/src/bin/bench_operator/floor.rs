@@ -25,19 +25,19 @@ pub(crate) fn copies(cluster: &Cluster) -> Vec<Object> {
         let resource = kind.api_resource();
         let labels = "app.kubernetes.io/managed-by=tagfleet-operator,app.kubernetes.io/part-of=tagfleet";
         let made = objects::list(cluster, &resource, labels).into_iter();
-        made.map(move |object| copy(&resource, object)).collect::<Vec<_>>()
+        made.map(move |object| copy(&resource, &object)).collect::<Vec<_>>()
     });
     let statuses = [objects::containers(), objects::destinations()]
         .into_iter()
         .flat_map(|resource| {
             let told = objects::list(cluster, &resource, "").into_iter();
-            told.map(move |object| status(&resource, object)).collect::<Vec<_>>()
+            told.map(move |object| status(&resource, &object)).collect::<Vec<_>>()
         });
     children.chain(statuses).collect()
 }
 
-fn copy(resource: &kube::core::ApiResource, object: DynamicObject) -> Object {
-    let mut body = serde_json::to_value(&object).expect("an object is JSON");
+fn copy(resource: &kube::core::ApiResource, object: &DynamicObject) -> Object {
+    let mut body = serde_json::to_value(object).expect("an object is JSON");
     body.as_object_mut().unwrap().remove("status");
     let metadata = body["metadata"].as_object_mut().unwrap();
     metadata.retain(|field, _| !SERVED.contains(&field.as_str()));
@@ -47,18 +47,18 @@ fn copy(resource: &kube::core::ApiResource, object: DynamicObject) -> Object {
     {
         spec.retain(|field, _| !matches!(field.as_str(), "clusterIP" | "clusterIPs"));
     }
-    moved(resource, &object, body)
+    moved(resource, object, &body)
 }
 
-fn status(resource: &kube::core::ApiResource, object: DynamicObject) -> Object {
+fn status(resource: &kube::core::ApiResource, object: &DynamicObject) -> Object {
     let body = json!({"status": object.data.get("status").cloned().unwrap_or_default()});
     Object {
         is_status: true,
-        ..moved(resource, &object, body)
+        ..moved(resource, object, &body)
     }
 }
 
-fn moved(resource: &kube::core::ApiResource, object: &DynamicObject, body: Value) -> Object {
+fn moved(resource: &kube::core::ApiResource, object: &DynamicObject, body: &Value) -> Object {
     let name = object.metadata.name.clone().unwrap_or_default();
     let space = object.metadata.namespace.clone().unwrap_or_default();
     let space = space.replace("bench", "floor");
