@@ -90,13 +90,14 @@ fn ready_pods(slice: &EndpointSlice, port: &str) -> Vec<SocketAddr> {
 pub type Certificates = BTreeMap<(String, String), (String, String)>;
 
 /// nginx.conf for these routes: hosts on ports 80 and, with a certificate, 443; all others get 404. A host with a certificate
-/// that is not there serves no TLS.
+/// that is not there serves no TLS. Every answer ends its connection: new routes close idle ones, on which a hit may be under
+/// way already, and a browser sends such a hit again but the load generator does not.
 #[must_use]
 pub fn render(address: &str, routes: &[Route], certificates: &Certificates) -> String {
     let mut text = format!(
         "user root;\nworker_processes 2;\npid nginx.pid;\nerror_log stderr warn;\nevents {{ worker_connections 4096; }}\nhttp {{\n\
          \taccess_log off;\n\tclient_body_temp_path body;\n\tproxy_temp_path proxy;\n\tfastcgi_temp_path fastcgi;\n\
-         \tuwsgi_temp_path uwsgi;\n\tscgi_temp_path scgi;\n\tclient_max_body_size 1m;\n\tkeepalive_requests 100000;\n\
+         \tuwsgi_temp_path uwsgi;\n\tscgi_temp_path scgi;\n\tclient_max_body_size 1m;\n\tkeepalive_timeout 0;\n\
          \tproxy_http_version 1.1;\n\tproxy_set_header Connection \"\";\n\tproxy_set_header Host $host;\n\
          \tproxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;\n\tproxy_set_header X-Forwarded-Proto $scheme;\n\
          \tproxy_connect_timeout 2s;\n\tproxy_next_upstream error timeout;\n\

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fs,
-    net::SocketAddr,
+    net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -152,14 +152,23 @@ impl Sink {
         Self::with(None, 204, false)
     }
 
+    /// Starts a sink that answers 200, at this address of the machine.
+    #[must_use]
+    pub fn at(ip: Ipv4Addr) -> Self {
+        Self::with_address(None, 200, false, ports::free_at(ip))
+    }
+
     fn with(secret: Option<&'static str>, status: u16, counting: bool) -> Self {
+        Self::with_address(secret, status, counting, ports::free())
+    }
+
+    fn with_address(secret: Option<&'static str>, status: u16, counting: bool, address: SocketAddr) -> Self {
         let setup = Setup {
             secret,
             status,
             counting,
         };
         let dir = tempfile::tempdir().expect("a folder for the sink");
-        let address = ports::free();
         let mut sink = Self {
             process: setup.spawn(address, dir.path()),
             address,

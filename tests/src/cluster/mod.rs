@@ -8,6 +8,7 @@
 mod control_plane;
 mod gateway_pod;
 mod namespace;
+pub mod node;
 mod objects;
 mod pods;
 
