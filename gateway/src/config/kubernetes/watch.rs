@@ -264,10 +264,10 @@ mod tests {
                 wait
             })
             .collect();
-        assert!(tries[0] < Duration::from_secs(2), "{tries:?}");
+        assert!(tries[0] <= Duration::from_secs(1), "{tries:?}");
         let last = tries[7];
         assert!(
-            (Duration::from_secs(30)..=Duration::from_secs(60)).contains(&last),
+            (Duration::from_secs(5)..=Duration::from_secs(10)).contains(&last),
             "{tries:?}"
         );
     }
