@@ -1,15 +1,18 @@
 # Each target is one line: a script, or cargo.
 
-.PHONY: help demo test cluster-up cluster-down bench bench-operator fuzz generate fmt
+.PHONY: help demo test e2e-node cluster-up cluster-down bench bench-operator fuzz generate fmt
 
 help:      ## what there is
-	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: *##/\t/'
+	@grep -E '^[a-z0-9-]+: .*##' Makefile | sed 's/: *##/\t/'
 
 demo:      ## build, serve examples/quickstart on loopback, send hits, show what was delivered, print a page to play with
 	@scripts/demo
 
 test:      ## install what is missing and run every check and test
 	@scripts/test
+
+e2e-node:  ## test the whole of it with real pods: this machine becomes a node; needs root
+	@scripts/test build node
 
 cluster-up:   ## start a real Kubernetes control plane on loopback, with both kinds installed, to try things in; with NODE=1, as root, pods run too
 	@scripts/cluster up $(if $(NODE),--node)
