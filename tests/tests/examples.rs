@@ -60,10 +60,11 @@ fn apply(space: &Namespace<'_>, example: &str) {
 /// Waits until every object of both kinds that has this condition has it true; says of one that is not what it says. Gives
 /// the names.
 fn wait_until_all_are(space: &Namespace<'_>, condition: &str) -> Vec<String> {
-    let mut last = Value::Null;
+    let mut last = Vec::new();
     let all = wait::within(PATIENCE, || {
-        last = space.get("tc,dest");
-        let items = last["items"].as_array()?;
+        let items = |kind: &str| space.get(kind)["items"].as_array().cloned().unwrap_or_default();
+        last = [items("taggingcontainer"), items("destination")].concat();
+        let items = &last;
         let is_told = items.iter().all(|item| item["status"]["conditions"].is_array());
         let conditions = items.iter().filter_map(|item| Some((item, find(item, condition)?)));
         let conditions: Vec<_> = conditions.collect();
@@ -71,7 +72,7 @@ fn wait_until_all_are(space: &Namespace<'_>, condition: &str) -> Vec<String> {
         let name = |item: &Value| item["metadata"]["name"].as_str().unwrap().to_owned();
         holds.then(|| conditions.iter().map(|(item, _)| name(item)).collect::<Vec<_>>())
     });
-    let mut names = all.unwrap_or_else(|| panic!("{condition} is not True everywhere: {last:#}"));
+    let mut names = all.unwrap_or_else(|| panic!("{condition} is not True everywhere: {last:#?}"));
     names.sort();
     names
 }
