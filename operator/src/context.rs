@@ -15,7 +15,7 @@ use crate::{
     backoff::Backoffs,
     dereference::Data,
     events::Publisher,
-    fleet::Settings,
+    fleet::{Fleet, Settings},
     gateways::{Poller, fleet::Target},
     last_good::InForce,
     metrics::Metrics,
@@ -65,14 +65,30 @@ pub struct Context {
 /// What is remembered of a container from one reconciliation to the next.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// The forms in force.
+    /// The forms in force, where `<name>-config` does not have them, or something is broken that stays at them. Kept for no
+    /// longer: they are most of what a container weighs.
     pub in_force: Option<InForce>,
-    /// Whether the forms in force of an earlier operator were asked for.
+    /// Whether `<name>-config` was asked for the forms in force since they were kept there last.
     pub asked_for_last_good: bool,
     /// The data of Secrets and ConfigMaps.
     pub data: Data,
     /// What the gateways were to have in force, and on which pods.
     pub polled: Option<Target>,
+}
+
+impl Memory {
+    /// Remembers what is in force of a fleet, unless it was just stored in `<name>-config`, from where it comes back when
+    /// something breaks.
+    pub fn remember(&mut self, fleet: Fleet, is_stored: bool) {
+        self.in_force = (!is_stored).then_some(InForce {
+            container: fleet.container,
+            tables: fleet.tables,
+            destinations: fleet.destinations,
+        });
+        if is_stored {
+            self.asked_for_last_good = false;
+        }
+    }
 }
 
 /// The memories of all containers, and the verdicts that Destinations read.

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::ByteString;
 use kube::ResourceExt as _;
-use tagfleet_crds::{TaggingContainer, TaggingContainerStatus, conditions::reasons, validate::NamespacedName};
+use tagfleet_crds::{
+    TaggingContainer, TaggingContainerSpec, TaggingContainerStatus, conditions::reasons, validate::NamespacedName,
+};
 
 use crate::{
     apply::{ApplyError, Wish},
@@ -64,12 +66,11 @@ async fn steps(
 ) -> Result<bool, ReconcileError> {
     // Dereference and validate (client, then pure).
     let judgement = judge(context, name, Arc::clone(&container), memory).await?;
-    memory.in_force.clone_from(&judgement.in_force);
     tell_destinations(context, name, &judgement);
 
     // Build (pure) and apply (client). What is paused is looked at and not touched.
     let mut applied = Ok(());
-    let mut image = None;
+    let (mut image, mut spec) = (None, None);
     if let Some(in_force) = judgement.in_force {
         let decision = rollouts::decide(context, name, &container, &in_force.container.spec);
         let fleet = fleet(context, name, in_force, judgement.credentials, decision.image());
@@ -81,6 +82,9 @@ async fn steps(
             return Ok(false);
         }
         image = Some(decision);
+        spec = Some(fleet.container.spec.clone());
+        let is_stored = applied.is_ok() && !container.spec.paused && judgement.verdicts.are_all_accepted();
+        memory.remember(fleet, is_stored);
     }
 
     // Status (pure, then client): from what the API server has told, not from what was wished.
@@ -88,11 +92,12 @@ async fn steps(
     let previous = context.container_status.newest(name, &container);
     let seen = Seen {
         verdicts: &judgement.verdicts,
+        spec: spec.as_ref(),
         image: image.as_ref(),
         problem: applied.as_ref().err().map(problem),
         previous: previous.as_ref(),
     };
-    let status = status(context, name, memory, &seen);
+    let status = status(context, name, &seen);
     let written = context.container_status.write(name, &container, status.clone()).await;
     if written.map_err(|error| ReconcileError::Status(Box::new(error)))? {
         context.events.container(&container, previous.as_ref(), &status);
@@ -209,13 +214,14 @@ fn ask_gateways(context: &Context, name: &NamespacedName, verdicts: &Verdicts, m
 /// What the loop has seen of a container beside what the watches know.
 struct Seen<'s> {
     verdicts: &'s Verdicts,
+    spec: Option<&'s TaggingContainerSpec>,
     image: Option<&'s Decision>,
     problem: Option<Problem>,
     previous: Option<&'s TaggingContainerStatus>,
 }
 
-fn status(context: &Context, name: &NamespacedName, memory: &Memory, seen: &Seen<'_>) -> TaggingContainerStatus {
-    let spec = memory.in_force.as_ref().map(|in_force| &in_force.container.spec);
+fn status(context: &Context, name: &NamespacedName, seen: &Seen<'_>) -> TaggingContainerStatus {
+    let spec = seen.spec;
     let workload = spec.and_then(|spec| rollouts::workload(context, name, spec));
     let report = context.poller.report(name);
     let image = ImageInput {

@@ -48,6 +48,14 @@ pub struct DestinationVerdict {
     pub credentials: Verdict,
 }
 
+impl Verdicts {
+    /// Whether nothing stays at an older form, or out.
+    #[must_use]
+    pub fn are_all_accepted(&self) -> bool {
+        self.accepted.holds && self.destinations.values().all(|verdict| verdict.accepted.holds)
+    }
+}
+
 /// The verdicts on a container and on the Destinations that refer to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdicts {
