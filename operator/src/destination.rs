@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kube::ResourceExt as _;
 use tagfleet_crds::{Destination, validate::NamespacedName};
 
 use crate::{
+    child::name_of,
     context::Context,
     gateways::FleetReport,
     observed::PodState,
@@ -23,7 +23,7 @@ pub async fn destination(context: &Context, destination: Arc<Destination>) -> Re
     if destination.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
-    let name = NamespacedName::new(&destination.namespace().unwrap_or_default(), &destination.name_any());
+    let name = name_of(&*destination);
     let Some(found) = containers(context, &name, &destination) else {
         return Ok(());
     };
@@ -46,7 +46,7 @@ pub async fn destination(context: &Context, destination: Arc<Destination>) -> Re
     });
     let written = context
         .destination_status
-        .write(&name, &destination, status.clone())
+        .write(&name, &destination, previous.as_ref(), status.clone())
         .await;
     if written.map_err(|error| ReconcileError::Status(Box::new(error)))? {
         context.events.destination(&destination, previous.as_ref(), &status);

@@ -11,6 +11,7 @@ use tagfleet_crds::{
 use crate::{
     apply::{ApplyError, Wish},
     build,
+    child::name_of,
     context::{Context, Memory},
     dereference::{self, DereferenceError, Gathered},
     fleet::{Fleet, Settings},
@@ -52,7 +53,7 @@ pub async fn container(context: &Context, container: Arc<TaggingContainer>) -> R
         // Its children go with it by their owner references.
         return Ok(false);
     }
-    let name = NamespacedName::new(&container.namespace().unwrap_or_default(), &container.name_any());
+    let name = name_of(&*container);
     let memory = context.memories.of(&name);
     // No two reconciliations of one object run at once: nobody waits here.
     steps(context, &name, container, &mut *memory.lock().await).await
@@ -98,7 +99,10 @@ async fn steps(
         previous: previous.as_ref(),
     };
     let status = status(context, name, &seen);
-    let written = context.container_status.write(name, &container, status.clone()).await;
+    let written = context
+        .container_status
+        .write(name, &container, previous.as_ref(), status.clone())
+        .await;
     if written.map_err(|error| ReconcileError::Status(Box::new(error)))? {
         context.events.container(&container, previous.as_ref(), &status);
     }

@@ -16,6 +16,7 @@ use tagfleet_crds::{
 
 use crate::{
     build::{self, credentials},
+    child::name_of,
     dereference::Gathered,
     fleet::{ConfigMapKey, Form},
     last_good::{InForce, form},
@@ -42,7 +43,9 @@ pub struct Judgement {
 #[must_use]
 pub fn judge(gathered: &Gathered, before: Option<&InForce>) -> Judgement {
     let container = &gathered.container;
-    let (scope, accepted) = judge_container(gathered, container, &gathered.config_maps);
+    // Made once: it has the texts of all lookup tables.
+    let objects = objects(gathered, container, &gathered.config_maps);
+    let (scope, accepted) = judge_container(gathered, &objects);
     let newest = accepted.holds.then(|| {
         let tables = tables(container, &gathered.config_maps);
         (scope.clone(), form(&**container, container.spec.clone()), tables)
@@ -60,7 +63,7 @@ pub fn judge(gathered: &Gathered, before: Option<&InForce>) -> Judgement {
         let name = destination.name_any();
         let before = before.and_then(|before| before.destinations.get(&name));
         let before = before.filter(|form| Some(&form.uid) == destination.metadata.uid.as_ref());
-        let (mut verdict, form) = judge_destination(gathered, destination, scope, before);
+        let (mut verdict, form) = judge_destination(&objects, container, destination, scope, before);
         if in_force.is_none() {
             without_fleet(&mut verdict, &container.name_any());
         }
@@ -85,13 +88,12 @@ pub fn judge(gathered: &Gathered, before: Option<&InForce>) -> Judgement {
 type ConfigMaps = BTreeMap<String, BTreeMap<String, String>>;
 
 /// The verdict on a container, and what the expressions of its Destinations may read.
-fn judge_container(gathered: &Gathered, container: &TaggingContainer, config_maps: &ConfigMaps) -> (Scope, Verdict) {
-    let objects = objects(gathered, vec![container], config_maps);
-    let (scope, findings) = validate::validate_container(container, &objects);
+fn judge_container(gathered: &Gathered, objects: &Objects<'_>) -> (Scope, Verdict) {
+    let (scope, findings) = validate::validate_container(&gathered.container, objects);
     let errors = findings.iter().filter(|finding| finding.is_error()).collect::<Vec<_>>();
     let verdict = match (refusal(&errors), conflict(gathered)) {
         (Some(refusal), _) | (None, Some(refusal)) => refusal,
-        (None, None) => match too_large(container, config_maps) {
+        (None, None) => match too_large(gathered) {
             Some(refusal) => refusal,
             None => Verdict::yes(reasons::ACCEPTED, warnings(&findings)),
         },
@@ -121,30 +123,28 @@ fn last_good_container(
             .insert(key.clone(), text.clone());
     }
     // It was good once: what has become of its Secrets or hostnames since does not take the fleet down.
-    let objects = objects(gathered, vec![&container], &config_maps);
+    let objects = objects(gathered, &container, &config_maps);
     let (scope, _) = validate::validate_container(&container, &objects);
     Some((scope, before.container.clone(), before.tables.clone()))
 }
 
 /// The verdict on a Destination in this container, and the form of it that is in force.
 fn judge_destination(
-    gathered: &Gathered,
+    objects: &Objects<'_>,
+    container: &TaggingContainer,
     destination: &Destination,
     scope: &Scope,
     before: Option<&Form<tagfleet_crds::DestinationSpec>>,
 ) -> (DestinationVerdict, Option<Form<tagfleet_crds::DestinationSpec>>) {
-    let (accepted, credentials) = check_destination(gathered, destination, scope);
+    let (accepted, credentials) = check_destination(objects, container, destination, scope);
     let form = match (accepted.holds, before) {
         (true, _) => Some(form(destination, destination.spec.clone())),
         (false, Some(before)) => {
             let mut last_good = destination.clone();
             last_good.spec.clone_from(&before.spec);
-            let refers = destination
-                .spec
-                .container_refs
-                .iter()
-                .any(|it| it.name == gathered.container.name_any());
-            let is_still_good = check_destination(gathered, &last_good, scope).0.holds;
+            let name = container.name_any();
+            let refers = destination.spec.container_refs.iter().any(|it| it.name == name);
+            let is_still_good = check_destination(objects, container, &last_good, scope).0.holds;
             (refers && is_still_good).then(|| before.clone())
         }
         (false, None) => None,
@@ -170,15 +170,20 @@ fn without_fleet(verdict: &mut DestinationVerdict, container: &str) {
 }
 
 /// `Accepted` and `CredentialsResolved`. A Secret that is missing does not refuse the Destination: its events wait.
-fn check_destination(gathered: &Gathered, destination: &Destination, scope: &Scope) -> (Verdict, Verdict) {
+fn check_destination(
+    objects: &Objects<'_>,
+    container: &TaggingContainer,
+    destination: &Destination,
+    scope: &Scope,
+) -> (Verdict, Verdict) {
+    let container = name_of(container);
     // Its other containers have verdicts of their own.
     let mut here = destination.clone();
     here.spec.container_refs = vec![ObjectRef {
-        name: gathered.container.name_any(),
+        name: container.name.clone(),
     }];
-    let objects = objects(gathered, vec![&gathered.container], &gathered.config_maps);
-    let scopes = BTreeMap::from([(name(gathered), scope.clone())]);
-    let findings = validate::validate_destination(&here, &objects, &scopes);
+    let scopes = BTreeMap::from([(container, scope.clone())]);
+    let findings = validate::validate_destination(&here, objects, &scopes);
     let errors = findings.iter().filter(|finding| finding.is_error());
     let (of_secrets, others): (Vec<_>, Vec<_>) = errors.partition(|finding| is_about_a_secret(finding));
     let accepted = refusal(&others).unwrap_or_else(|| Verdict::yes(reasons::ACCEPTED, warnings(&findings)));
@@ -210,13 +215,9 @@ fn is_about_a_secret(finding: &Finding) -> bool {
     )
 }
 
-fn name(gathered: &Gathered) -> NamespacedName {
-    let namespace = gathered.container.namespace().unwrap_or_default();
-    NamespacedName::new(&namespace, &gathered.container.name_any())
-}
-
-fn objects<'o>(gathered: &'o Gathered, containers: Vec<&'o TaggingContainer>, config_maps: &ConfigMaps) -> Objects<'o> {
-    let namespace = name(gathered).namespace;
+/// What was gathered as the checks want it, with this form of the container and these texts.
+fn objects<'o>(gathered: &'o Gathered, container: &'o TaggingContainer, config_maps: &ConfigMaps) -> Objects<'o> {
+    let namespace = name_of(container).namespace;
     let named = |name: &String| NamespacedName::new(&namespace, name);
     let secrets = gathered.secrets.iter().map(|(name, secret)| {
         let keys = SecretKeys {
@@ -226,7 +227,7 @@ fn objects<'o>(gathered: &'o Gathered, containers: Vec<&'o TaggingContainer>, co
         (named(name), keys)
     });
     Objects {
-        containers,
+        containers: vec![container],
         destinations: gathered.destinations.iter().map(|destination| &**destination).collect(),
         secrets: secrets.collect(),
         config_maps: config_maps
@@ -277,9 +278,9 @@ fn conflict(gathered: &Gathered) -> Option<Verdict> {
 }
 
 /// A refusal when the lookup tables do not fit the ConfigMap that gateways start from.
-fn too_large(container: &TaggingContainer, config_maps: &ConfigMaps) -> Option<Verdict> {
-    let tables = tables(container, config_maps);
-    let bytes: usize = tables.values().map(|text| build::config::table_bytes(text)).sum();
+fn too_large(gathered: &Gathered) -> Option<Verdict> {
+    let texts = texts(&gathered.container, &gathered.config_maps);
+    let bytes: usize = texts.into_values().map(build::config::table_bytes).sum();
     let most = build::config::MAX_TABLE_BYTES;
     (bytes > most).then(|| {
         let message = format!(
@@ -290,6 +291,12 @@ fn too_large(container: &TaggingContainer, config_maps: &ConfigMaps) -> Option<V
 }
 
 fn tables(container: &TaggingContainer, config_maps: &ConfigMaps) -> BTreeMap<ConfigMapKey, String> {
+    let texts = texts(container, config_maps).into_iter();
+    texts.map(|(key, text)| (key, text.to_owned())).collect()
+}
+
+/// The texts of a container's lookup tables, each once.
+fn texts<'t>(container: &TaggingContainer, config_maps: &'t ConfigMaps) -> BTreeMap<ConfigMapKey, &'t str> {
     let references = container.spec.lookup_tables.iter().map(|table| &table.config_map_ref);
     references
         .filter_map(|reference| {
@@ -298,7 +305,7 @@ fn tables(container: &TaggingContainer, config_maps: &ConfigMaps) -> BTreeMap<Co
                 config_map: reference.name.clone(),
                 key: reference.key.clone(),
             };
-            Some((key, text.clone()))
+            Some((key, text.as_str()))
         })
         .collect()
 }

@@ -65,12 +65,19 @@ where
         object.status().cloned()
     }
 
-    /// Writes the status of an object. Whether there was anything to write.
+    /// Writes the status of an object, unless it is the newest one that is known ([`StatusWriter::newest`]). Whether there
+    /// was anything to write.
     ///
     /// # Errors
     /// When the API server does not take it. That the object is gone is no error.
-    pub async fn write(&self, name: &NamespacedName, object: &K, status: K::Status) -> Result<bool, kube::Error> {
-        if self.newest(name, object).as_ref() == Some(&status) {
+    pub async fn write(
+        &self,
+        name: &NamespacedName,
+        object: &K,
+        newest: Option<&K::Status>,
+        status: K::Status,
+    ) -> Result<bool, kube::Error> {
+        if newest == Some(&status) {
             return Ok(false);
         }
         let patch = json!({
