@@ -17,7 +17,6 @@ use crate::{
     metrics::Metrics,
     ports,
     process::{self, Process},
-    wait,
 };
 
 /// How long a start may take on a busy machine.
@@ -280,14 +279,7 @@ impl Gateway {
 
     /// Waits for `/readyz`.
     pub fn wait_until_ready(&mut self) {
-        wait::until("the gateway is ready", START, || {
-            if let Some(status) = self.process.ended() {
-                panic!("the gateway ended with {status}:\n{}", self.process.log());
-            }
-            http::get(self.setup.admin, "/readyz")
-                .ok()
-                .filter(|answer| answer.status == 200)
-        });
+        self.process.wait_until_ready(self.setup.admin, START);
     }
 
     /// SIGKILL.

@@ -40,6 +40,12 @@ impl Response {
     }
 }
 
+/// Whether a GET is answered with 200, as by the probe `/readyz` of what is ready.
+#[must_use]
+pub fn is_ok(address: SocketAddr, target: &str) -> bool {
+    get(address, target).is_ok_and(|answer| answer.status == 200)
+}
+
 /// GET without headers of its own.
 ///
 /// # Errors

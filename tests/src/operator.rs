@@ -17,7 +17,6 @@ use crate::{
     metrics::Metrics,
     ports,
     process::{self, Process},
-    wait,
 };
 
 /// How long a start may take on a busy machine.
@@ -194,7 +193,7 @@ impl Operator {
     /// Whether `/readyz` says so.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        http::get(self.admin(), "/readyz").is_ok_and(|answer| answer.status == 200)
+        http::is_ok(self.admin(), "/readyz")
     }
 
     /// One scrape.
@@ -207,13 +206,7 @@ impl Operator {
 
     /// Waits for `/readyz`.
     pub fn wait_until_ready(&mut self) {
-        let ready = wait::within(START, || {
-            if let Some(status) = self.process.ended() {
-                panic!("the operator ended with {status}:\n{}", self.process.log());
-            }
-            self.is_ready().then_some(())
-        });
-        assert!(ready.is_some(), "the operator is not ready:\n{}", self.log());
+        self.process.wait_until_ready(self.setup.admin, START);
     }
 
     /// SIGKILL.

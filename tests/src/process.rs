@@ -4,12 +4,13 @@ use std::{
     env,
     fs::{self, File},
     io::{BufRead as _, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
-use crate::wait;
+use crate::{http, wait};
 
 /// A running program. Dropping it kills it.
 pub struct Process {
@@ -97,6 +98,20 @@ impl Process {
         let what = format!("{} ends", self.name);
         let status = wait::until(&what, patience, || self.ended());
         (start.elapsed(), status)
+    }
+
+    /// Waits until `/readyz` of its admin listener says that it is ready.
+    ///
+    /// # Panics
+    /// With its log, when it ends before or is not ready in time.
+    pub fn wait_until_ready(&mut self, admin: SocketAddr, patience: Duration) {
+        let ready = wait::within(patience, || {
+            if let Some(status) = self.ended() {
+                panic!("{} ended with {status}:\n{}", self.name, self.log());
+            }
+            http::is_ok(admin, "/readyz").then_some(())
+        });
+        assert!(ready.is_some(), "{} is not ready:\n{}", self.name, self.log());
     }
 
     /// Resident memory in bytes.

@@ -101,7 +101,7 @@ impl GatewayPod {
     /// Whether `/readyz` says so.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        http::get(self.admin(), "/readyz").is_ok_and(|answer| answer.status == 200)
+        http::is_ok(self.admin(), "/readyz")
     }
 
     /// Tells the API server that it runs, and whether it is ready.
@@ -188,13 +188,7 @@ impl GatewayPod {
     }
 
     fn wait_until_ready(&mut self, space: &Namespace<'_>) {
-        let ready = wait::within(START, || {
-            if let Some(status) = self.process.ended() {
-                panic!("the gateway ended with {status}:\n{}", self.process.log());
-            }
-            self.is_ready().then_some(())
-        });
-        assert!(ready.is_some(), "the gateway is not ready:\n{}", self.log());
+        self.process.wait_until_ready(self.admin(), START);
         self.tell(space, true);
     }
 }
