@@ -5,9 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    convert::Infallible,
     future::Future,
-    io,
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -19,15 +17,13 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
-};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use serde::Serialize;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tagfleet_process::admin::{self, text, with_type};
+pub use tagfleet_process::admin::{AdminError, Answer as AdminAnswer};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
     clock,
@@ -45,9 +41,6 @@ const BODY_BYTES: usize = 64 * 1024;
 
 /// A request that another part may answer, its body whole.
 pub type AdminRequest = Request<Bytes>;
-
-/// An answer, its body whole.
-pub type AdminAnswer = Response<Full<Bytes>>;
 
 /// A part that answers paths of its own, as `/dead-letters`.
 pub trait AdminRoutes: Send + Sync {
@@ -139,10 +132,7 @@ impl Admin {
         request: &AdminRequest,
     ) -> AdminAnswer {
         match path {
-            "/metrics" if reading => match self.metrics.scrape(&serving.sources(&serving.plan.load())) {
-                Ok(metrics) => with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-            },
+            "/metrics" if reading => admin::metrics(self.metrics.scrape(&serving.sources(&serving.plan.load()))),
             "/status" if reading => {
                 let status = self.board.status(
                     &serving.sources(&serving.plan.load()),
@@ -178,32 +168,11 @@ impl Serving {
     }
 }
 
-fn text(status: StatusCode, line: impl Into<String>) -> AdminAnswer {
-    with_type(status, "text/plain; charset=utf-8", line.into() + "\n")
-}
-
 fn json(document: &impl Serialize) -> AdminAnswer {
     match serde_json::to_vec_pretty(document) {
         Ok(document) => with_type(StatusCode::OK, "application/json", document),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
-}
-
-fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> AdminAnswer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
-/// Why the admin listener could not start.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for probes and metrics: {source}; give another address with --admin")]
-pub struct AdminError {
-    address: SocketAddr,
-    source: io::Error,
 }
 
 /// A running admin listener; it ends when this is dropped.
@@ -221,7 +190,9 @@ impl AdminServer {
         let failed = |source| AdminError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let task = tokio::spawn(accept(listener, admin));
+        let task = tokio::spawn(admin::accept(listener, CONNECTIONS, move |request| {
+            answer(Arc::clone(&admin), request)
+        }));
         Ok(Self { address, task })
     }
 
@@ -238,42 +209,14 @@ impl Drop for AdminServer {
     }
 }
 
-async fn accept(listener: TcpListener, admin: Arc<Admin>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    // The semaphore is never closed, so this goes on until the task is aborted.
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let admin = Arc::clone(&admin);
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| answer(Arc::clone(&admin), request));
-                    let connection = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        // Also how long an idle connection stays.
-                        .header_read_timeout(Duration::from_secs(20))
-                        .serve_connection(TokioIo::new(stream), service);
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "an admin connection broke");
-                    }
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "admin connections cannot be accepted, trying again");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-}
-
-async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> Result<AdminAnswer, Infallible> {
+async fn answer(admin: Arc<Admin>, request: Request<Incoming>) -> AdminAnswer {
     let (parts, body) = request.into_parts();
     let body = tokio::time::timeout(Duration::from_secs(10), Limited::new(body, BODY_BYTES).collect()).await;
-    Ok(match body {
+    match body {
         Ok(Ok(body)) => admin.answer(&Request::from_parts(parts, body.to_bytes())).await,
         Ok(Err(error)) => text(StatusCode::BAD_REQUEST, error.to_string()),
         Err(_) => text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ use std::{
 
 use http::StatusCode;
 use prometheus::{
-    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry,
-    core::{Collector, MetricVec, MetricVecBuilder},
+    Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    core::{Collector as _, MetricVec, MetricVecBuilder},
 };
+use tagfleet_process::metrics::Registrar;
 
 pub use scrape::Sources;
 pub(crate) use scrape::lag;
@@ -86,29 +86,6 @@ struct Derived {
     /// `tagfleet_buffer_seconds_to_full`.
     seconds_to_full: Gauge,
     fill_rate: scrape::FillRate,
-}
-
-/// Registers what it makes.
-struct Registrar<'r>(&'r Registry);
-
-impl Registrar<'_> {
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn seconds(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> prometheus::Result<HistogramVec> {
-        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        self.add(HistogramVec::new(opts, labels)?)
-    }
 }
 
 impl Metrics {

@@ -6,37 +6,22 @@
 use std::{
     collections::BTreeMap,
     convert::Infallible,
-    io,
+    future::ready,
     net::{SocketAddr, TcpListener as StdTcpListener},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_TYPE},
-};
-use http_body_util::Full;
-use hyper::{
-    body::{Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, oneshot},
-};
+use tagfleet_process::admin::{self, AdminError, Answer, text, with_type};
+use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{metrics::Metrics, readiness::Readiness};
 
 /// Connections at a time: probes, scrapes, a person.
 const CONNECTIONS: usize = 64;
-/// How long a request's head may take, and how long an idle connection stays.
-const HEAD: Duration = Duration::from_secs(20);
 
-type Answer = Response<Full<Bytes>>;
 type Teller = Box<dyn Fn() -> Value + Send + Sync>;
 
 /// What the admin listener tells.
@@ -76,10 +61,7 @@ impl Admin {
                 missing if missing.is_empty() => text(StatusCode::OK, "ok"),
                 missing => text(StatusCode::SERVICE_UNAVAILABLE, missing.join("\n")),
             },
-            "/metrics" => match self.metrics.scrape(&self.readiness) {
-                Ok(metrics) => with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-            },
+            "/metrics" => admin::metrics(self.metrics.scrape(&self.readiness)),
             "/debug/state" => with_type(StatusCode::OK, "application/json", format!("{:#}\n", self.state())),
             _ => text(StatusCode::OK, "ok"),
         }
@@ -101,27 +83,6 @@ impl Admin {
         }
         state
     }
-}
-
-fn text(status: StatusCode, lines: impl Into<String>) -> Answer {
-    with_type(status, "text/plain; charset=utf-8", lines.into() + "\n")
-}
-
-fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    answer
-}
-
-/// Why the admin listener could not start.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for probes and metrics: {source}; give another address with --admin")]
-pub struct AdminError {
-    address: SocketAddr,
-    source: io::Error,
 }
 
 /// A running admin listener; it ends when this is dropped.
@@ -150,6 +111,8 @@ impl AdminServer {
             let bound = listener.local_addr().map_err(failed)?;
             (listener, bound)
         };
+        // A body is not read: the connection is closed after the answer.
+        let answer = move |request: Request<Incoming>| ready(admin.answer(request.method(), request.uri().path()));
         let (stop, stopped) = oneshot::channel();
         std::thread::Builder::new()
             .name("admin".to_owned())
@@ -157,7 +120,7 @@ impl AdminServer {
                 runtime.block_on(async {
                     tokio::select! {
                         _ = stopped => {}
-                        () = accept(listener, admin) => {}
+                        () = admin::accept(listener, CONNECTIONS, answer) => {}
                     }
                 });
             })
@@ -172,37 +135,6 @@ impl AdminServer {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-}
-
-async fn accept(listener: TcpListener, admin: Arc<Admin>) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    // The semaphore is never closed, so this goes on until the listener is stopped.
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let admin = Arc::clone(&admin);
-                tokio::spawn(async move {
-                    let service = service_fn(|request: Request<Incoming>| {
-                        // A body is not read: the connection is closed after the answer.
-                        let answer = admin.answer(request.method(), request.uri().path());
-                        std::future::ready(Ok::<_, Infallible>(answer))
-                    });
-                    let connection = http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .header_read_timeout(HEAD)
-                        .serve_connection(TokioIo::new(stream), service);
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "an admin connection broke");
-                    }
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "admin connections cannot be accepted, trying again");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
     }
 }
 

@@ -9,8 +9,9 @@ use std::{
 use clap::{Args, Parser, Subcommand, builder::BoolishValueParser};
 use ipnet::IpNet;
 use tagfleet_crds::generated;
+use tagfleet_process::logging::is_in_pod;
 
-use crate::{logging, run};
+use crate::run;
 
 /// The gateway's image where neither `--gateway-image` nor a container names one. A version of its own, not the operator's:
 /// an operator upgrade alone restarts no gateway.
@@ -105,7 +106,7 @@ fn label(text: &str) -> Result<String, String> {
 #[must_use]
 pub fn run() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(arguments) => run::run(&arguments.into_options(logging::is_in_pod())),
+        Command::Run(arguments) => run::run(&arguments.into_options(is_in_pod())),
         Command::Crds => match print_crds() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {

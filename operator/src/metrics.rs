@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use prometheus::{
-    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector,
-};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use tagfleet_process::metrics::Registrar;
 
 use crate::readiness::Readiness;
 
@@ -40,24 +38,6 @@ pub struct Metrics {
     hooks: Mutex<Vec<Hook>>,
 }
 
-/// Registers what it makes.
-struct Registrar<'r>(&'r Registry);
-
-impl Registrar<'_> {
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> prometheus::Result<C> {
-        self.0.register(Box::new(collector.clone()))?;
-        Ok(collector)
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
-        self.add(IntCounterVec::new(Opts::new(name, help), labels)?)
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
-        self.add(IntGaugeVec::new(Opts::new(name, help), labels)?)
-    }
-}
-
 impl Metrics {
     /// The metrics of this process.
     ///
@@ -74,18 +54,18 @@ impl Metrics {
             &["version"],
         )?;
         info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-        let durations = HistogramOpts::new(
-            "tagfleet_operator_reconcile_duration_seconds",
-            "Time that one pass over one object takes, its requests to the API server included.",
-        );
         let metrics = Self {
             reconciliations: registrar.counters(
                 "tagfleet_operator_reconciliations_total",
                 "Passes over an object, failed ones included.",
                 &["kind"],
             )?,
-            reconcile_duration: registrar
-                .add(HistogramVec::new(durations.buckets(RECONCILE_SECONDS.to_vec()), &["kind"])?)?,
+            reconcile_duration: registrar.seconds(
+                "tagfleet_operator_reconcile_duration_seconds",
+                "Time that one pass over one object takes, its requests to the API server included.",
+                RECONCILE_SECONDS,
+                &["kind"],
+            )?,
             reconcile_errors: registrar.counters(
                 "tagfleet_operator_reconcile_errors_total",
                 "Passes over an object that failed and are made again.",

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, io, net::SocketAddr, process::ExitCode, sync::A
 use ipnet::IpNet;
 use kube::{Client, Config};
 use serde_json::json;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tagfleet_process::{admin::AdminError, stop::Stop};
 
 use crate::{
-    admin::{Admin, AdminError, AdminServer},
+    admin::{Admin, AdminServer},
     fleet::{OptionalKinds, Settings},
     leader::{self, Leader, LeaderError},
     logging,
@@ -89,31 +89,8 @@ fn ended(result: Result<(), RunError>) -> ExitCode {
     }
 }
 
-/// SIGTERM and SIGINT.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        tracing::info!("stopping");
-    }
-}
-
 async fn operate(options: &Options) -> Result<(), RunError> {
-    let mut stop = Stop::new()?;
+    let mut stop = Stop::listen()?;
     let metrics = Arc::new(Metrics::new()?);
     let readiness = Arc::new(Readiness::new());
     let admin = Arc::new(Admin::new(Arc::clone(&readiness), Arc::clone(&metrics)));
@@ -137,7 +114,10 @@ async fn operate(options: &Options) -> Result<(), RunError> {
     };
 
     let result = tokio::select! {
-        () = stop.asked() => Ok(()),
+        () = stop.asked() => {
+            tracing::info!("stopping");
+            Ok(())
+        }
         why = lost(leader.as_deref()) => Err(RunError::Lost(why)),
         () = work(client, &config.default_namespace, options, &readiness, &metrics, &admin, leader.as_deref()) => Ok(()),
     };

@@ -5,15 +5,13 @@ mod configure;
 mod desk;
 mod store;
 
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use tagfleet_crds::tagging_container::Buffer;
-use tokio::{
-    runtime::Handle,
-    signal::unix::{Signal, SignalKind, signal},
-};
+use tagfleet_process::{logging, stop::Stop};
+use tokio::runtime::Handle;
 
 use self::{configure::configure, desk::Desk, store::Store};
 use crate::{
@@ -119,7 +117,7 @@ fn lines(findings: &[Finding]) -> String {
 /// Serves until SIGTERM or SIGINT. Exit code 1 when it cannot start.
 #[must_use]
 pub fn run(options: &Options) -> ExitCode {
-    start_logging();
+    logging::start(logging::chosen(USUAL_LOGS));
     // Delivery, admin and housekeeping share this runtime; the workers of ingest have their own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(usual_workers().get())
@@ -137,24 +135,6 @@ pub fn run(options: &Options) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Structured logs on standard error: JSON in a pod, text for people.
-fn start_logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("TAGFLEET_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(USUAL_LOGS));
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    let started = if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        logs.json().try_init()
-    } else {
-        logs.with_target(false)
-            .with_ansi(std::io::stderr().is_terminal())
-            .try_init()
-    };
-    // Whoever runs this as a library has logs already.
-    started.unwrap_or_default();
 }
 
 async fn serve(options: &Options) -> Result<(), StartError> {
@@ -187,29 +167,6 @@ async fn serve(options: &Options) -> Result<(), StartError> {
     }
     gateway.stop().await;
     Ok(())
-}
-
-/// The signals that end the gateway.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits until the gateway is told to stop.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// The gateway at work.
