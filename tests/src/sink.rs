@@ -254,15 +254,6 @@ impl Sink {
         wait::until_true(&what, patience, || self.ids().len() >= count);
     }
 
-    /// Waits until so many requests were taken, and returns them.
-    #[must_use]
-    pub fn wait_for_requests(&self, count: usize, patience: Duration) -> Vec<Received> {
-        let what = format!("{count} requests at the sink");
-        wait::until(&what, patience, || {
-            Some(self.requests()).filter(|requests| requests.len() >= count)
-        })
-    }
-
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.process.kill();
