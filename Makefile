@@ -1,6 +1,6 @@
 # Each target is one line: a script, or cargo.
 
-.PHONY: help demo test e2e-node cluster-up cluster-down bench bench-operator fuzz generate fmt
+.PHONY: help demo demo-cluster test e2e cluster-up cluster-down bench bench-operator fuzz generate fmt
 
 help:      ## what there is
 	@grep -E '^[a-z0-9-]+: .*##' Makefile | sed 's/: *##/\t/'
@@ -8,11 +8,14 @@ help:      ## what there is
 demo:      ## build, serve examples/quickstart on loopback, send hits, show what was delivered, print a page to play with
 	@scripts/demo
 
+demo-cluster: ## a fleet with real pods: this machine becomes a node (as root), or the cluster of KUBECONFIG is used; until Ctrl-C
+	@scripts/demo-cluster
+
 test:      ## install what is missing and run every check and test
 	@scripts/test
 
-e2e-node:  ## test the whole of it with real pods: this machine becomes a node; needs root
-	@scripts/test build node
+e2e:       ## the scenarios with real pods, those too that take many minutes, with their figures into docs/reliability.md; needs root
+	@scripts/e2e
 
 cluster-up:   ## start a real Kubernetes control plane on loopback, with both kinds installed, to try things in; with NODE=1, as root, pods run too
 	@scripts/cluster up $(if $(NODE),--node)

@@ -13,11 +13,13 @@
 )]
 
 pub mod cluster;
+pub mod figures;
 pub mod gateway;
 pub mod helm;
 pub mod hit;
 pub mod http;
 pub mod ingress;
+pub mod install_page;
 pub mod load;
 pub mod manifests;
 pub mod metrics;

@@ -13,6 +13,9 @@ pub struct Report {
     pub sent: u64,
     /// Hits answered with a 2xx.
     pub acknowledged: u64,
+    /// Hits that were sent a second time, on another connection (`--resend`).
+    #[serde(default)]
+    pub resent: u64,
     /// Hits that were not, by status code, or `connection`, or `timeout`.
     pub errors: BTreeMap<String, u64>,
     /// From the first scheduled hit to the last answer.

@@ -19,9 +19,10 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use tagfleet_crds::{Destination, TaggingContainer, generated, schema};
 use tagfleet_tests::{
-    cluster::{Cluster, components},
+    cluster::Cluster,
     helm::{self, Helm},
-    process, wait,
+    install_page::{self, Blocks},
+    wait,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -200,57 +201,19 @@ fn helm_test_makes_a_fleet_and_takes_it_away() {
     helm.run(["uninstall", "tagfleet", "--namespace", name]).ok();
 }
 
-/// Every `sh` block of the page, in order, each in a shell of its own that ends at the first error.
 #[test]
 fn the_commands_of_the_installation_page_work() {
     let Some(cluster) = Cluster::own("the_commands_of_the_installation_page_work") else {
         return;
     };
     let helm = without_kinds(&cluster);
-    let folder = tempfile::tempdir().unwrap();
-    let repository = process::repository();
-    std::os::unix::fs::symlink(repository.join("scripts/helm"), folder.path().join("helm")).unwrap();
-    let path = format!(
-        "{}:{}:{}",
-        folder.path().display(),
-        components().display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
-    let page = fs::read_to_string(repository.join("docs/install.md")).unwrap();
-    let blocks = shell_blocks(&page);
-    assert!(blocks.len() > 5, "the page has its commands in sh blocks");
-    for block in blocks {
-        let mut shell = Command::new("bash");
-        shell
-            .args(["-euo", "pipefail", "-c", &block])
-            .current_dir(&repository)
-            .env("PATH", &path)
-            .env("KUBECONFIG", cluster.kubeconfig())
-            .env("KUBECACHEDIR", folder.path())
-            .env("HELM_CACHE_HOME", folder.path())
-            .env("HELM_CONFIG_HOME", folder.path())
-            .env("HELM_DATA_HOME", folder.path());
-        let output = shell.output().unwrap();
-        assert!(
-            output.status.success(),
-            "{block}\n{}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    install_page::run_blocks(&cluster, Blocks::WithoutPods);
     // The page ends with an uninstallation that keeps what users made.
     assert_eq!(helm.run(["list", "--all-namespaces", "--short"]).ok(), "");
     let kept = cluster
         .kubectl(["get", "taggingcontainers", "--all-namespaces", "-o", "name"])
         .ok();
     assert!(kept.contains("taggingcontainer.tagfleet.dev/shop"), "{kept}");
-}
-
-fn shell_blocks(page: &str) -> Vec<String> {
-    page.split("\n```sh\n")
-        .skip(1)
-        .map(|rest| rest.split("\n```").next().unwrap().to_owned())
-        .collect()
 }
 
 /// Helm in a cluster that has neither of our kinds yet.

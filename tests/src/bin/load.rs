@@ -4,10 +4,11 @@
 //! Open loop (`--rate`): hit number n is due at start + n / rate, whatever the answers do; its latency counts from then,
 //! so that a server that stalls cannot hide it. Closed loop (`--max`): every connection sends again as soon as it is
 //! answered. Every hit carries an event id of its own (`<run>-<number>`); `--acknowledged FILE` lists those that the
-//! server acknowledged, so that what it lost can be counted. A hit whose connection broke is not sent again.
+//! server acknowledged, so that what it lost can be counted. A hit whose connection broke is not sent again, but with
+//! `--resend`, as browsers do.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     error::Error,
     fs::File,
     io::{self, BufWriter, Read as _, Write as _},
@@ -25,6 +26,8 @@ use tagfleet_tests::load::{Latency, Report};
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a refused connection waits before it tries again.
 const RECONNECT: Duration = Duration::from_millis(20);
+/// The error of a hit whose connection broke.
+const CLOSED: &str = "connection";
 /// How long before a due hit the thread stops sleeping and watches the clock: epoll counts in milliseconds.
 const SPIN: Duration = Duration::from_micros(1_200);
 
@@ -66,6 +69,10 @@ struct Args {
     /// The first part of each event id; default: from the clock.
     #[arg(long)]
     run: Option<String>,
+    /// Sends a hit once more whose connection was closed before any of an answer came: a proxy closes idle connections at any
+    /// time, and browsers and HTTP libraries do so too (RFC 9110, section 9.2.2).
+    #[arg(long)]
+    resend: bool,
     /// Writes the report here; default: standard output.
     #[arg(long)]
     report: Option<PathBuf>,
@@ -119,6 +126,8 @@ struct UnderWay {
     number: u64,
     /// From when its latency counts.
     since: Instant,
+    /// Whether it was sent before.
+    again: bool,
 }
 
 /// A connection.
@@ -191,6 +200,10 @@ struct Generator {
     /// Closed loop: no hit is sent after this.
     deadline: Option<Instant>,
     precise: bool,
+    resend: bool,
+    /// Hits that are to be sent once more.
+    closed_on: VecDeque<UnderWay>,
+    resent: u64,
     connections: Vec<Connection>,
     /// Connections without a hit under way.
     free: Vec<usize>,
@@ -237,6 +250,9 @@ impl Generator {
             schedule,
             total,
             precise: args.precise,
+            resend: args.resend,
+            closed_on: VecDeque::new(),
+            resent: 0,
             connections: (0..args.connections).map(connection).collect(),
             free: Vec::with_capacity(args.connections),
             poll: Poll::new()?,
@@ -288,7 +304,7 @@ impl Generator {
             }
             let due = self.send_due(now)?;
             let waiting = self.connections.iter().any(|connection| connection.under_way.is_some());
-            if due.is_none() && !waiting {
+            if due.is_none() && !waiting && self.closed_on.is_empty() {
                 break;
             }
             self.poll.poll(&mut events, Some(self.patience(now, due)))?;
@@ -309,6 +325,7 @@ impl Generator {
         Ok(Report {
             sent: self.next,
             acknowledged: self.acknowledged,
+            resent: self.resent,
             errors: self.errors,
             seconds,
             rate,
@@ -332,6 +349,14 @@ impl Generator {
 
     /// Sends every hit that is due while a connection is free; returns when the next one is.
     fn send_due(&mut self, now: Instant) -> Result<Option<Instant>, Box<dyn Error>> {
+        while let Some(index) = self.free.pop() {
+            let Some(hit) = self.closed_on.pop_front() else {
+                self.free.push(index);
+                break;
+            };
+            self.resent += 1;
+            self.send(index, hit)?;
+        }
         loop {
             let due = self.next_due(now);
             match due {
@@ -343,29 +368,31 @@ impl Generator {
                 Schedule::Open { .. } => due.unwrap_or(now),
                 Schedule::Closed => Instant::now(),
             };
-            self.send(index, since)?;
+            let hit = UnderWay {
+                number: self.next,
+                since,
+                again: false,
+            };
+            self.next += 1;
+            self.send(index, hit)?;
         }
     }
 
-    fn send(&mut self, index: usize, since: Instant) -> Result<(), Box<dyn Error>> {
+    fn send(&mut self, index: usize, hit: UnderWay) -> Result<(), Box<dyn Error>> {
         let Some(connection) = self.connections.get_mut(index) else {
             return Ok(());
         };
         let Some(stream) = &mut connection.stream else {
             return Ok(());
         };
-        let bytes = self.template.hit(self.next);
-        connection.under_way = Some(UnderWay {
-            number: self.next,
-            since,
-        });
-        self.next += 1;
+        let bytes = self.template.hit(hit.number);
+        connection.under_way = Some(hit);
         match stream.write(bytes) {
             Ok(written) => connection
                 .unwritten
                 .extend_from_slice(bytes.get(written..).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => connection.unwritten.extend_from_slice(bytes),
-            Err(_) => self.fail(index, "connection")?,
+            Err(_) => self.fail(index, CLOSED)?,
         }
         Ok(())
     }
@@ -382,13 +409,13 @@ impl Generator {
             match stream.write(&connection.unwritten) {
                 Ok(written) => drop(connection.unwritten.drain(..written)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => return self.fail(index, "connection"),
+                Err(_) => return self.fail(index, CLOSED),
             }
         }
         let mut buffer = [0_u8; 4096];
         loop {
             match stream.read(&mut buffer) {
-                Ok(0) => return self.fail(index, "connection"),
+                Ok(0) => return self.fail(index, CLOSED),
                 Ok(length) => {
                     connection
                         .read
@@ -399,7 +426,7 @@ impl Generator {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(_) => return self.fail(index, "connection"),
+                Err(_) => return self.fail(index, CLOSED),
             }
         }
         match inspect(&connection.read) {
@@ -434,7 +461,7 @@ impl Generator {
         Ok(())
     }
 
-    /// A connection is of no use any more; the hit under way on it, if any, counts as an error.
+    /// A connection is of no use any more; the hit under way on it, if any, is sent once more or counts as an error.
     fn fail(&mut self, index: usize, why: &str) -> Result<(), Box<dyn Error>> {
         let Some(connection) = self.connections.get_mut(index) else {
             return Ok(());
@@ -442,11 +469,16 @@ impl Generator {
         if let Some(mut stream) = connection.stream.take() {
             self.poll.registry().deregister(&mut stream)?;
         }
+        let unanswered = connection.read.is_empty();
         connection.read.clear();
         connection.unwritten.clear();
         connection.retry_at = Instant::now() + RECONNECT;
-        if connection.under_way.take().is_some() {
-            *self.errors.entry(why.to_owned()).or_default() += 1;
+        match connection.under_way.take() {
+            Some(hit) if self.resend && !hit.again && unanswered && why == CLOSED => {
+                self.closed_on.push_back(UnderWay { again: true, ..hit });
+            }
+            Some(_) => *self.errors.entry(why.to_owned()).or_default() += 1,
+            None => {}
         }
         self.free.retain(|free| *free != index);
         Ok(())

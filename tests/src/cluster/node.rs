@@ -27,6 +27,10 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 89, 0, 1);
 pub const GATEWAY_IMAGE: &str = "tagfleet.test/gateway:1";
 /// The same image by another name.
 pub const OTHER_GATEWAY_IMAGE: &str = "tagfleet.test/gateway:2";
+/// The operator's image, as scripts/test imports it.
+pub const OPERATOR_IMAGE: &str = "tagfleet.test/operator:1";
+/// The same image by another name.
+pub const OTHER_OPERATOR_IMAGE: &str = "tagfleet.test/operator:2";
 
 const OPERATOR_NAMESPACE: &str = "
 apiVersion: v1
@@ -34,7 +38,7 @@ kind: Namespace
 metadata: {name: tagfleet, labels: {pod-security.kubernetes.io/enforce: restricted}}
 ";
 
-/// The node, with the operator running on it and nginx in front.
+/// The node, with nginx in front.
 pub struct Node {
     folder: PathBuf,
     cluster: Cluster,
@@ -43,9 +47,35 @@ pub struct Node {
 }
 
 impl Node {
-    /// The node that all tests of a program share. Without one the test is skipped, aloud, when this returns nothing.
+    /// The node that all tests of a program share, with the operator on it. Without a node the test is skipped, aloud, when
+    /// this returns nothing.
     #[must_use]
     pub fn get(test: &str) -> Option<&'static Self> {
+        let node = Self::shared(test)?;
+        node.install(&helm::chart("tagfleet"));
+        Some(node)
+    }
+
+    /// That node without operator and kinds.
+    #[must_use]
+    pub fn bare(test: &str) -> Option<&'static Self> {
+        let node = Self::shared(test)?;
+        let uninstall = [
+            "uninstall",
+            "tagfleet",
+            "--namespace",
+            "tagfleet",
+            "--ignore-not-found",
+            "--wait",
+        ];
+        Helm::of(&node.cluster).run(uninstall).ok();
+        let kinds = ["taggingcontainers.tagfleet.dev", "destinations.tagfleet.dev"];
+        let delete = ["delete", "crd", "--ignore-not-found"];
+        node.cluster.kubectl(delete.iter().chain(&kinds)).ok();
+        Some(node)
+    }
+
+    fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<Node> = OnceLock::new();
         let Some(folder) = env::var_os("TAGFLEET_TEST_NODE") else {
             skip::skip(test, "needs a node: scripts/test node, as root");
@@ -56,7 +86,6 @@ impl Node {
 
     fn in_folder(folder: &Path) -> Self {
         let cluster = Cluster::started_in(folder);
-        install_operator(&cluster);
         let scratch = tempfile::tempdir().expect("a folder for nginx");
         let mut command = Command::new(process::program("ingress", "TAGFLEET_INGRESS"));
         command
@@ -75,6 +104,22 @@ impl Node {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// `helm upgrade --install` of the operator, of this chart, in a namespace that takes only pods of the restricted Pod Security
+    /// Standard. The kinds are there already.
+    pub fn install(&self, chart: &Path) {
+        self.cluster.kubectl_with(["apply", "-f", "-"], OPERATOR_NAMESPACE).ok();
+        let (repository, tag) = OPERATOR_IMAGE.split_once(':').expect("a tag");
+        let image = format!("image.repository={repository},image.tag={tag},image.pullPolicy=Never");
+        let gateways = format!("gateway.image={GATEWAY_IMAGE},allowedPrivateDestinations={{{ADDRESS}/32}}");
+        let chart = chart.to_str().expect("a path in UTF-8");
+        let install = ["upgrade", "--install", "tagfleet", chart, "--namespace", "tagfleet"];
+        let values = ["--set-string", &image, "--set", &gateways];
+        let how = ["--wait", "--timeout", "120s"];
+        Helm::of(&self.cluster)
+            .run(install.iter().chain(&values).chain(&how))
+            .ok();
     }
 
     /// Where nginx routes by the Ingresses.
@@ -109,32 +154,6 @@ impl Node {
         let pid = gateway_of(&pod.uid().expect("a pod has a uid"));
         process::signal(pid.expect("the pod's gateway runs"), "KILL");
     }
-}
-
-/// `helm install`, in a namespace that takes only pods of the restricted Pod Security Standard. The kinds are there already.
-fn install_operator(cluster: &Cluster) {
-    cluster.kubectl_with(["apply", "-f", "-"], OPERATOR_NAMESPACE).ok();
-    let chart = helm::chart("tagfleet");
-    let image = "image.repository=tagfleet.test/operator,image.tag=1,image.pullPolicy=Never";
-    let gateways = format!("gateway.image={GATEWAY_IMAGE},allowedPrivateDestinations={{{ADDRESS}/32}}");
-    let install = [
-        "upgrade",
-        "--install",
-        "tagfleet",
-        chart.to_str().expect("a path in UTF-8"),
-    ];
-    let options = [
-        "--namespace",
-        "tagfleet",
-        "--set-string",
-        image,
-        "--set",
-        &gateways,
-        "--wait",
-        "--timeout",
-        "120s",
-    ];
-    Helm::of(cluster).run(install.into_iter().chain(options)).ok();
 }
 
 /// The gateway's process in a pod, by the pod's cgroup.
