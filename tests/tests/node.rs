@@ -1,6 +1,6 @@
 //! The whole of it on a node: images, the operator and gateways as pods of the restricted standard, nginx in front by the
 //! operator's Ingress (it stands in for a controller), and what is promised of hits while pods come and go. NetworkPolicies
-//! are unenforced here. scripts/test node runs it, as root.
+//! are enforced (node_policies.rs). scripts/test node runs it, as root.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

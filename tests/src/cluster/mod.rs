@@ -6,6 +6,7 @@
 //! test programs); `existing`, and it is the one of `KUBECONFIG`.
 
 mod control_plane;
+mod enforcer;
 mod gateway_pod;
 mod namespace;
 pub mod node;

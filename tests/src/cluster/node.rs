@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use tempfile::TempDir;
 
-use super::{Cluster, Namespace};
+use super::{Cluster, Namespace, enforcer::Enforcer};
 use crate::{
     helm::{self, Helm},
     process::{self, Process},
@@ -39,6 +39,7 @@ pub struct Node {
     folder: PathBuf,
     cluster: Cluster,
     _ingress: Process,
+    enforcer: Enforcer,
     _scratch: TempDir,
 }
 
@@ -56,8 +57,9 @@ impl Node {
 
     fn in_folder(folder: &Path) -> Self {
         let cluster = Cluster::started_in(folder);
-        install_operator(&cluster);
         let scratch = tempfile::tempdir().expect("a folder for nginx");
+        let enforcer = Enforcer::start(&cluster, scratch.path());
+        install_operator(&cluster);
         let mut command = Command::new(process::program("ingress", "TAGFLEET_INGRESS"));
         command
             .args(["--listen", &ADDRESS.to_string(), "--folder"])
@@ -66,6 +68,7 @@ impl Node {
         Self {
             folder: folder.to_owned(),
             _ingress: Process::start("nginx", &mut command, &scratch.path().join("ingress.log")),
+            enforcer,
             cluster,
             _scratch: scratch,
         }
@@ -75,6 +78,12 @@ impl Node {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
+    }
+
+    /// `unenforced: ` and why, if NetworkPolicies are not enforced on this machine.
+    #[must_use]
+    pub fn unenforced(&self) -> Option<String> {
+        self.enforcer.unenforced()
     }
 
     /// Where nginx routes by the Ingresses.
@@ -117,6 +126,7 @@ fn install_operator(cluster: &Cluster) {
     let chart = helm::chart("tagfleet");
     let image = "image.repository=tagfleet.test/operator,image.tag=1,image.pullPolicy=Never";
     let gateways = format!("gateway.image={GATEWAY_IMAGE},allowedPrivateDestinations={{{ADDRESS}/32}}");
+    let api_server = format!("networkPolicy.apiServerPorts={{{}}}", api_server_port(cluster));
     let install = [
         "upgrade",
         "--install",
@@ -130,11 +140,20 @@ fn install_operator(cluster: &Cluster) {
         image,
         "--set",
         &gateways,
+        "--set",
+        &api_server,
         "--wait",
         "--timeout",
         "120s",
     ];
     Helm::of(cluster).run(install.into_iter().chain(options)).ok();
+}
+
+/// The port behind the Service `kubernetes`, which policies are about.
+fn api_server_port(cluster: &Cluster) -> String {
+    let port = "jsonpath={.ports[0].port}";
+    let slice = ["--namespace", "default", "get", "endpointslice", "kubernetes", "-o"];
+    cluster.kubectl(slice.into_iter().chain([port])).ok()
 }
 
 /// The gateway's process in a pod, by the pod's cgroup.
