@@ -11,13 +11,20 @@ use std::{
     fs,
     io::{self, Write as _},
     net::Ipv4Addr,
-    os::unix::process::parent_id,
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::{
+            net::{SocketAddr, UnixListener},
+            process::parent_id,
+        },
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use clap::Parser;
+use ipnet::IpNet;
 use k8s_openapi::api::{
     core::v1::{Namespace, Pod},
     networking::v1::NetworkPolicy,
@@ -47,22 +54,38 @@ struct Args {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    if let Err(why) = run(&Args::parse()).await {
+    let _turn = take_turn().await?;
+    let mut table = String::new();
+    if let Err(why) = run(&Args::parse(), &mut table).await {
         println!("unenforced: {why}");
-        skip::skip("NetworkPolicies", &format!("unenforced: {why}"));
+        // If they never were enforced, the tests that need it find that out, and say so.
+        if !table.is_empty() {
+            skip::skip("NetworkPolicies", &format!("unenforced: {why}"));
+        }
     }
     // The table that stays behind would let no new pod through.
     nft(&nft::remove())
 }
 
+/// One at a time in a network namespace, which a name without a file belongs to: that of a test program which ended may be
+/// about to take its table away, and it has the same name as ours.
+async fn take_turn() -> io::Result<UnixListener> {
+    let name = SocketAddr::from_abstract_name(nft::TABLE)?;
+    loop {
+        match UnixListener::bind_addr(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => tokio::time::sleep(PERIOD).await,
+            bound => return bound,
+        }
+    }
+}
+
 /// Ends when the parent does: tests share one for as long as their program lives, and end without a word.
-async fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+async fn run(args: &Args, table: &mut String) -> Result<(), Box<dyn Error>> {
     let parent = parent_id();
     let client = Client::try_default().await?;
-    let mut table = String::new();
     while parent_id() == parent {
         match observe(&client, &args.results).await {
-            Ok(observed) => enforce(&observed, &args.bridge, &mut table)?,
+            Ok(observed) => enforce(&observed, &args.bridge, table)?,
             // As network plugins do: what was known last goes on.
             Err(error) => println!("the API server: {error}"),
         }
@@ -133,6 +156,8 @@ fn nft(commands: &str) -> Result<(), Box<dyn Error>> {
 /// are here too.
 #[derive(Deserialize)]
 struct Given {
+    #[serde(rename = "ifName")]
+    interface: String,
     #[serde(rename = "cniArgs", default)]
     arguments: Vec<(String, String)>,
     result: GivenResult,
@@ -145,7 +170,19 @@ struct GivenResult {
 
 #[derive(Deserialize)]
 struct GivenAddress {
-    address: ipnet::Ipv4Net,
+    address: IpNet,
+}
+
+impl Given {
+    /// A pod's uid and address; nothing for its loopback interface, which has a file too.
+    fn address_of_pod(&self) -> Option<(String, Ipv4Addr)> {
+        let (_, uid) = self.arguments.iter().find(|(name, _)| name == "K8S_POD_UID")?;
+        let address = self.result.ips.iter().find_map(|ip| match ip.address {
+            IpNet::V4(address) => Some(address.addr()),
+            IpNet::V6(_) => None,
+        })?;
+        (self.interface != "lo").then(|| (uid.clone(), address))
+    }
 }
 
 /// The addresses that network plugins gave to pods, by the pod's uid. A file that is being written now is whole the next time.
@@ -153,10 +190,5 @@ fn addresses(results: &Path) -> BTreeMap<String, Ipv4Addr> {
     let files = fs::read_dir(results).into_iter().flatten().flatten();
     let texts = files.filter_map(|file| fs::read(file.path()).ok());
     let given = texts.filter_map(|text| serde_json::from_slice::<Given>(&text).ok());
-    let of_pods = given.filter_map(|given| {
-        let uid = given.arguments.into_iter().find(|(name, _)| name == "K8S_POD_UID")?.1;
-        let address = given.result.ips.first()?.address.addr();
-        Some((uid, address))
-    });
-    of_pods.collect()
+    given.filter_map(|given| given.address_of_pod()).collect()
 }

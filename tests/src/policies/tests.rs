@@ -68,9 +68,9 @@ fn tcp(first: u16, last: u16) -> Option<Ports> {
 
 #[test]
 fn a_pod_that_no_policy_selects_is_not_isolated() {
-    let spec = of_gateway(json!({"policyTypes": ["Ingress", "Egress"]}));
-    assert_eq!(verdict(&[spec.clone()], STRANGER), Verdict::default());
-    assert_eq!(verdict(&[spec], OPERATOR), Verdict::default());
+    let policies = [of_gateway(json!({"policyTypes": ["Ingress", "Egress"]}))];
+    assert_eq!(verdict(&policies, STRANGER), Verdict::default());
+    assert_eq!(verdict(&policies, OPERATOR), Verdict::default());
 }
 
 #[test]
@@ -89,19 +89,19 @@ fn a_policy_that_names_no_direction_is_of_ingress_and_of_egress_only_with_rules(
 
 #[test]
 fn an_empty_selector_selects_every_pod_of_the_policys_namespace() {
-    let all = json!({"podSelector": {}, "policyTypes": ["Ingress"]});
-    assert_eq!(verdict(&[all.clone()], STRANGER).ingress, Some(Vec::new()));
-    assert_eq!(verdict(&[all], OPERATOR).ingress, None);
+    let policies = [json!({"podSelector": {}, "policyTypes": ["Ingress"]})];
+    assert_eq!(verdict(&policies, STRANGER).ingress, Some(Vec::new()));
+    assert_eq!(verdict(&policies, OPERATOR).ingress, None);
 }
 
 #[test]
 fn expressions_select_too() {
-    let not_gateway = json!({
+    let policies = [json!({
         "podSelector": {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["gateway"]}]},
         "policyTypes": ["Ingress"],
-    });
-    assert_eq!(verdict(&[not_gateway.clone()], GATEWAY).ingress, None);
-    assert_eq!(verdict(&[not_gateway], STRANGER).ingress, Some(Vec::new()));
+    })];
+    assert_eq!(verdict(&policies, GATEWAY).ingress, None);
+    assert_eq!(verdict(&policies, STRANGER).ingress, Some(Vec::new()));
 }
 
 #[test]
