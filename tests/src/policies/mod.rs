@@ -2,7 +2,8 @@
 //! allow ([`judge`]), and that as the text of an nftables table ([`nft`]). The program is `src/bin/policies.rs`.
 //!
 //! The rules are those of networking.k8s.io/v1 (<https://kubernetes.io/docs/concepts/services-networking/network-policies/>).
-//! Pods of the node have IPv4 addresses only, so that ranges of IPv6 addresses match nothing.
+//! Where it leaves a choice: a range of addresses matches pods too (some plugins do not let it), and what was connected before a
+//! policy came stays so. Pods of the node have IPv4 addresses only, so that ranges of IPv6 addresses match nothing.
 
 pub mod nft;
 mod peers;
