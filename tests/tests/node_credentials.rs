@@ -60,6 +60,7 @@ fn a_secret_is_used_only_once_it_is_shared_and_a_rotated_token_needs_no_restart(
     // That command is all it takes.
     node.cluster().kubectl(command.split_whitespace().take(6)).ok();
     let shared = Instant::now();
+    wait::until_true("what waited arrives", ROTATION, || guarded.ids().len() == 1);
     space.wait_for_condition(
         "destination/guarded",
         "CredentialsResolved",
@@ -67,7 +68,6 @@ fn a_secret_is_used_only_once_it_is_shared_and_a_rotated_token_needs_no_restart(
         ROTATION,
     );
     let took = shared.elapsed();
-    wait::until_true("what waited arrives", PATIENCE, || guarded.ids().len() == 1);
     assert_eq!(last_token(&guarded).as_deref(), Some("first"));
     note(
         "A Secret is shared with Destinations",

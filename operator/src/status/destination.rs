@@ -17,7 +17,7 @@ use super::{
     tagging_container::keep,
 };
 use crate::{
-    gateways::{DeliveryState, DestinationReport, FleetReport},
+    gateways::{DeliveryState, DestinationReport, FleetReport, Refusal},
     observed::PodState,
     verdict::DestinationVerdict,
 };
@@ -117,7 +117,7 @@ fn in_container(input: &DestinationInput<'_>, name: &str, found: Option<&InConta
     let now = found.now(input.name);
     let drafts = vec![
         found.accepted(),
-        found.credentials(now, carried),
+        found.credentials(input, now, said),
         found.delivering(input, now, carried),
     ];
     ContainerStatus {
@@ -183,17 +183,40 @@ impl<'a> InContainer<'a> {
     }
 
     /// The operator's verdict; where it is good, whether the gateways have the values.
-    fn credentials(&self, now: Option<&DestinationReport>, carried: Option<&ContainerStatus>) -> Draft {
+    fn credentials(&self, input: &DestinationInput<'_>, now: Option<&DestinationReport>, said: &[Condition]) -> Draft {
         const KIND: &str = types::CREDENTIALS_RESOLVED;
         let verdict = &self.verdict.credentials;
-        let before = carried.and_then(|container| find(&container.conditions, KIND));
-        match (verdict.holds, now, before) {
-            (true, Some(report), _) if report.state == DeliveryState::Propagating => {
-                Draft::no(KIND, reasons::PROPAGATING, PROPAGATING)
+        let before = find(said, KIND);
+        let is_on_the_way = match now {
+            _ if !verdict.holds => false,
+            Some(report) => report.state == DeliveryState::Propagating,
+            // Before the gateways were asked, what they last said stays.
+            None if self.report.is_none() => before.is_some_and(|before| before.reason == reasons::PROPAGATING),
+            // They were, and know nothing of it yet: it is new, or was shared this moment.
+            None => {
+                let was_there = before.is_some_and(|before| before.status == "True");
+                !was_there && needs_secrets(input.spec) && self.may_take_it_up(input.name)
             }
-            (true, None, Some(before)) if before.reason == reasons::PROPAGATING => Draft::again(KIND, before),
-            _ => Draft::of(KIND, verdict),
+        };
+        match is_on_the_way {
+            true => Draft::no(KIND, reasons::PROPAGATING, PROPAGATING),
+            false => Draft::of(KIND, verdict),
         }
+    }
+
+    /// Whether there are gateways, and none refuses it.
+    fn may_take_it_up(&self, name: &str) -> bool {
+        self.report
+            .is_some_and(|report| !report.gateways.is_empty() && self.refused(report, &self.wanted(name)).is_none())
+    }
+
+    /// The first refusal of what is wanted, with the pod that refuses it.
+    fn refused<'r>(
+        &self,
+        report: &'r FleetReport,
+        wanted: &'r BTreeMap<String, i64>,
+    ) -> Option<(&'r str, &'r Refusal)> {
+        pods::refusals(report, wanted).find(|(_, it)| wanted.contains_key(&it.object))
     }
 
     fn delivering(
@@ -215,7 +238,7 @@ impl<'a> InContainer<'a> {
             return no_gateways();
         }
         let wanted = self.wanted(input.name);
-        if let Some(refusal) = pods::refusals(report, &wanted).find(|(_, it)| wanted.contains_key(&it.object)) {
+        if let Some(refusal) = self.refused(report, &wanted) {
             let mut draft = Draft::no(KIND, reasons::GATEWAY_REFUSED, pods::refusal_text(report, refusal));
             draft.add(pods::instead(report, refusal));
             return draft;
@@ -273,6 +296,10 @@ impl<'a> InContainer<'a> {
             ),
         }
     }
+}
+
+fn needs_secrets(spec: &DestinationSpec) -> bool {
+    spec.vendor().is_some_and(|vendor| !vendor.secrets().is_empty())
 }
 
 const PROPAGATING: &str = "The credentials are there, but have not arrived in every gateway yet: the kubelet brings them within \

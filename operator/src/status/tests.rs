@@ -682,6 +682,27 @@ fn what_is_told_of_a_destination() {
             "kubelet",
         ),
         (
+            "no gateway knows of the token yet",
+            Meta::with(DeliveryState::Delivering, |it| {
+                it.report.as_mut().unwrap().destinations.clear();
+            }),
+            "CredentialsResolved",
+            "False Propagating",
+            "kubelet",
+        ),
+        (
+            "a gateway refuses what the token is for",
+            Meta::with(DeliveryState::Delivering, |it| {
+                let mut refusing = gateway(3, 6);
+                refusing.refusals.push(refusal("Destination/meta", 7));
+                it.report.as_mut().unwrap().destinations.clear();
+                it.report.as_mut().unwrap().gateways.insert("b".into(), refusing);
+            }),
+            "CredentialsResolved",
+            "True Resolved",
+            "",
+        ),
+        (
             "there is no token",
             Meta::with(DeliveryState::Propagating, missing),
             "CredentialsResolved",

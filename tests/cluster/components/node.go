@@ -17,7 +17,9 @@ const (
 	podRange    = "10.244.0.0/16"
 	dnsAddress  = "10.96.0.10"
 	metricsPort = 4443
-	pauseImage  = "tagfleet.test/pause:1"
+	// Where API servers are as a rule, and where NetworkPolicies expect them.
+	nodeServerPort = 6443
+	pauseImage     = "tagfleet.test/pause:1"
 )
 
 // nodeOrder is what a node adds to the order of the start.

@@ -146,6 +146,9 @@ func (plane *controlPlane) prepare() error {
 			return err
 		}
 	}
+	if plane.node != nil {
+		plane.ports.apiserver = nodeServerPort
+	}
 	if err := writeCertificates(plane.folder, plane.server()); err != nil {
 		return err
 	}

@@ -139,7 +139,11 @@ impl Nginx {
 }
 
 impl Drop for Nginx {
+    /// Killed, it would leave its workers behind, which hold its ports: the next test program's nginx would not get them.
     fn drop(&mut self) {
-        drop(self.process.kill());
+        if matches!(self.process.try_wait(), Ok(None)) {
+            signal(self.process.id(), "TERM");
+            drop(self.process.wait());
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! test programs); `existing`, and it is the one of `KUBECONFIG`.
 
 mod control_plane;
+mod enforcer;
 pub mod fleet;
 mod gateway_pod;
 mod namespace;

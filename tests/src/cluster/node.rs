@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use tempfile::TempDir;
 
-use super::{Cluster, Namespace};
+use super::{Cluster, Namespace, enforcer::Enforcer};
 use crate::{
     helm::{self, Helm},
     process::{self, Process},
@@ -43,6 +43,7 @@ pub struct Node {
     folder: PathBuf,
     cluster: Cluster,
     _ingress: Process,
+    enforcer: Enforcer,
     _scratch: TempDir,
 }
 
@@ -56,22 +57,32 @@ impl Node {
         Some(node)
     }
 
-    /// That node without operator and kinds.
+    /// That node without charts and kinds, and without what docs/install.md makes.
     #[must_use]
     pub fn bare(test: &str) -> Option<&'static Self> {
         let node = Self::shared(test)?;
-        let uninstall = [
-            "uninstall",
-            "tagfleet",
-            "--namespace",
-            "tagfleet",
-            "--ignore-not-found",
-            "--wait",
-        ];
-        Helm::of(&node.cluster).run(uninstall).ok();
-        let kinds = ["taggingcontainers.tagfleet.dev", "destinations.tagfleet.dev"];
-        let delete = ["delete", "crd", "--ignore-not-found"];
+        let helm = Helm::of(&node.cluster);
+        for (release, namespace) in [
+            ("tagfleet", "tagfleet"),
+            ("tagfleet-blog", "blog"),
+            ("tagfleet-crds", "default"),
+        ] {
+            helm.run([
+                "uninstall",
+                release,
+                "--namespace",
+                namespace,
+                "--ignore-not-found",
+                "--wait",
+            ])
+            .ok();
+        }
+        let delete = ["delete", "--ignore-not-found"];
+        let kinds = ["crd", "taggingcontainers.tagfleet.dev", "destinations.tagfleet.dev"];
         node.cluster.kubectl(delete.iter().chain(&kinds)).ok();
+        node.cluster
+            .kubectl(delete.iter().chain(&["namespace", "shop", "blog"]))
+            .ok();
         Some(node)
     }
 
@@ -87,6 +98,7 @@ impl Node {
     fn in_folder(folder: &Path) -> Self {
         let cluster = Cluster::started_in(folder);
         let scratch = tempfile::tempdir().expect("a folder for nginx");
+        let enforcer = Enforcer::start(&cluster, scratch.path());
         let mut command = Command::new(process::program("ingress", "TAGFLEET_INGRESS"));
         command
             .args(["--listen", &ADDRESS.to_string(), "--folder"])
@@ -95,6 +107,7 @@ impl Node {
         Self {
             folder: folder.to_owned(),
             _ingress: Process::start("nginx", &mut command, &scratch.path().join("ingress.log")),
+            enforcer,
             cluster,
             _scratch: scratch,
         }
@@ -120,6 +133,12 @@ impl Node {
         Helm::of(&self.cluster)
             .run(install.iter().chain(&values).chain(&how))
             .ok();
+    }
+
+    /// `unenforced: ` and why, if NetworkPolicies are not enforced on this machine.
+    #[must_use]
+    pub fn unenforced(&self) -> Option<String> {
+        self.enforcer.unenforced()
     }
 
     /// Where nginx routes by the Ingresses.
