@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use tagfleet_expressions::{Map, Value};
+
 use crate::{
     destinations::{Destination, Encoding, Limits, Outcome, Response},
+    event::Event,
     ingest::{Client, cors::Cors},
     log::DestinationId,
     pipeline::privacy::IpAddressPolicy,
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
-    record::Record,
+    record::{Consent, Record},
 };
 
 /// A plan of the container `shop` with these clients and destinations, everything else at its default.
@@ -37,6 +40,7 @@ pub(crate) fn destination(name: &str, id: DestinationId, events: &[&str]) -> Pla
             events: events.iter().map(|event| Box::from(*event)).collect::<BTreeSet<_>>(),
             when: None,
         },
+        requires: Vec::new(),
         delivery: DeliverySettings {
             max_events: 10,
             max_delay: Duration::ZERO,
@@ -51,6 +55,23 @@ pub(crate) fn destination(name: &str, id: DestinationId, events: &[&str]) -> Pla
         paused: false,
         awaits_credentials: false,
         fingerprint: name.into(),
+    }
+}
+
+/// A record of an event with these fields, accepted at their `timestamp_ms`, without any word on consent.
+///
+/// # Panics
+/// When it is no object.
+pub(crate) fn record(event: serde_json::Value) -> Record<'static> {
+    let Value::Map(fields) = Value::from(event) else {
+        unreachable!("an event is an object")
+    };
+    let event = Event::from(fields);
+    Record {
+        accepted_ms: event.timestamp_ms().unwrap_or_default(),
+        consent: Consent::default(),
+        vars: Map::new(),
+        event,
     }
 }
 

@@ -94,7 +94,12 @@ impl Destination for Plain {
     }
 
     fn classify(&self, response: &Response) -> Outcome {
-        answer::by_status_with_credentials(response)
+        match response.status {
+            StatusCode::UNPROCESSABLE_ENTITY => Outcome::RefusedBatch {
+                reason: answer::reason(response),
+            },
+            _ => answer::by_status_with_credentials(response),
+        }
     }
 }
 
@@ -469,6 +474,117 @@ async fn what_the_vendor_refuses_goes_to_the_dead_letters_with_its_words() {
     assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (3, 3, 0));
 }
 
+/// A vendor that takes a request whole or not at all, and names no culprit.
+fn all_or_nothing(body: &str) -> Answer {
+    if body.contains("wrong") {
+        return Answer(Duration::from_millis(10), 422, None);
+    }
+    OK
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_refused_for_bad_events_is_split_until_they_stand_alone() {
+    let gateway = Gateway::new(Network::new(all_or_nothing));
+    let mut orders = gateway.destination("orders");
+    orders.delivery.max_events = 100;
+    orders.delivery.max_concurrency = 1;
+    let id = orders.id;
+    let mut given = ids("e", 100);
+    given[17] = "wrong-17".to_owned();
+    given[70] = "wrong-70".to_owned();
+    gateway.append(given, &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(2 * SECOND).await;
+    let refused = "422: the vendor's words".to_owned();
+    let mut letters = gateway.letters("orders");
+    letters.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(
+        letters,
+        [
+            ("wrong-17".to_owned(), Reason::Refused, refused.clone()),
+            ("wrong-70".to_owned(), Reason::Refused, refused),
+        ]
+    );
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (98, 2, 0));
+    let taken: Vec<String> = gateway
+        .network
+        .bodies()
+        .into_iter()
+        .filter(|body| !body.contains("wrong"))
+        .collect();
+    let arrived: Vec<&str> = taken.iter().flat_map(|body| body.split(' ')).collect();
+    let distinct: BTreeSet<&str> = arrived.iter().copied().collect();
+    assert_eq!((arrived.len(), distinct.len()), (98, 98), "nothing arrives twice");
+    let requests = gateway.network.bodies().len();
+    assert!(
+        requests <= 2 * 2 * 7 + 1,
+        "{requests} requests for two bad events among a hundred"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_bad_events_alone_ends_as_dead_letters_and_blocks_nobody() {
+    let gateway = Gateway::new(Network::new(all_or_nothing));
+    let orders = gateway.destination("orders");
+    let id = orders.id;
+    gateway.append(ids("wrong", 10), &[id]).await;
+    gateway.append(ids("e", 10), &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(2 * SECOND).await;
+    let ledger = gateway.ledger("orders");
+    assert_eq!(
+        (ledger.delivered, ledger.dead_lettered, ledger.imbalance()),
+        (10, 10, 0)
+    );
+    assert_eq!(
+        gateway.network.bodies().len(),
+        19 + 1,
+        "a binary tree of ten leaves, and the good batch"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn halves_that_meet_an_outage_wait_and_are_not_lost() {
+    // After the first refusal it is down for a minute.
+    let begun = Mutex::new(None::<Instant>);
+    let gateway = Gateway::new(Network::new(move |body| {
+        let first = *begun.lock().unwrap().get_or_insert_with(Instant::now);
+        let since = first.elapsed();
+        if since > Duration::ZERO && since < 60 * SECOND {
+            return DOWN;
+        }
+        all_or_nothing(body)
+    }));
+    let orders = gateway.destination("orders");
+    let mut given = ids("e", 10);
+    given[3] = "wrong".to_owned();
+    gateway.append(given, &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(300 * SECOND).await;
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (9, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_batch_of_one_key_stays_in_order() {
+    let gateway = Gateway::new(Network::new(all_or_nothing));
+    let mut orders = gateway.destination("orders");
+    orders.vendor = Arc::new(Plain { ordered: true });
+    orders.delivery.max_events = 4;
+    let given = ["anna-1", "anna-2", "anna-wrong", "anna-3", "anna-4", "anna-5"].map(str::to_owned);
+    gateway.append(given, &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(10 * SECOND).await;
+    let arrived: Vec<String> = gateway
+        .network
+        .bodies()
+        .into_iter()
+        .filter(|body| !body.contains("wrong"))
+        .collect();
+    assert_eq!(arrived, ["anna-1 anna-2", "anna-3", "anna-4 anna-5"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_backlog_older_than_the_longest_age_is_given_up_while_the_vendor_is_down() {
     let gateway = Gateway::new(Network::new(|_| DOWN));
@@ -785,8 +901,9 @@ async fn whatever_the_vendor_answers_every_event_ends_once() {
                 0 => DOWN,
                 1 => Answer(Duration::from_secs(3), 500, None),
                 2 => Answer(Duration::ZERO, 429, Some("5")),
-                3 => Answer(Duration::ZERO, 422, None),
+                3 => Answer(Duration::ZERO, 400, None),
                 4 => DEAD,
+                5 => Answer(Duration::ZERO, 422, None),
                 _ => OK,
             }
         }));

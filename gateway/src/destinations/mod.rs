@@ -4,7 +4,10 @@
 //! response. Sending, batching, retrying and dead letters are delivery's work and alike for all.
 
 pub mod answer;
+pub mod batches;
+pub mod commerce;
 mod ga4;
+pub mod identity;
 pub mod mapping;
 pub mod pub_sub;
 pub mod webhook;
@@ -141,6 +144,12 @@ pub enum Outcome {
         /// The vendor's own message.
         reason: String,
     },
+    /// None was taken for the sake of at least one bad event, and the vendor does not say which: the batch is split until
+    /// the bad ones stand alone. Only for vendors that take a request whole or not at all, or events would arrive twice.
+    RefusedBatch {
+        /// The vendor's own message.
+        reason: String,
+    },
     /// The vendor refuses the credentials: pause, and try again when they change.
     CredentialsRejected {
         /// The vendor's own message.
@@ -159,6 +168,12 @@ pub enum Outcome {
 pub trait Destination: Send + Sync {
     /// The vendor's own limits.
     fn limits(&self) -> Limits;
+
+    /// Whether it has any use for events of this name; the others are filtered when they are accepted, and are no dead
+    /// letters.
+    fn wants(&self, _event_name: &str) -> bool {
+        true
+    }
 
     /// Whether an event with this consent may be sent at all, beside `consent.requires`.
     fn consents(&self, _consent: &Consent) -> bool {

@@ -9,12 +9,13 @@ use crate::{
     delivery::{
         attempt::Attempt,
         dead_letters::{Letter, Reason},
-        gate::Signal,
+        gate::{Shut, Signal},
         parcel::{Doomed, Parcel},
     },
     destinations::Outcome,
     log::{Ending, Stored},
     metrics::CallCode,
+    status::{CredentialsReason, Delivery},
 };
 
 /// The longest message that is kept of a vendor.
@@ -56,6 +57,7 @@ impl Lane {
             return;
         };
         let signal = signal(&attempt.outcome, fresh);
+        let was_welcome = self.gate.shut() != Some(Shut::Rejected);
         let opened = self.gate.note(
             signal,
             probe,
@@ -69,9 +71,22 @@ impl Lane {
         }
         if let Some(reason) = reason(&attempt.outcome) {
             self.complain(&shortened(reason));
+            if was_welcome && self.gate.shut() == Some(Shut::Rejected) {
+                self.tell_of_credentials(reason);
+            }
         } else if self.gate.shut().is_none() {
             self.board.report_success((self.parts.now_ms)());
         }
+    }
+
+    /// Once for each time that credentials are found to be bad: nothing goes on before somebody does something.
+    fn tell_of_credentials(&self, reason: &str) {
+        let state = Delivery::WaitingForCredentials {
+            reason: CredentialsReason::CredentialsRejected,
+        };
+        let to_do = state.to_do().unwrap_or_default();
+        let reason = shortened(reason);
+        tracing::error!(destination = %self.name, "CredentialsRejected: {reason}; {to_do}");
     }
 
     fn apply(&mut self, parcel: Parcel, outcome: Outcome, code: CallCode) {
@@ -90,6 +105,7 @@ impl Lane {
                 self.put_back(parcel, Instant::now(), &reason, code);
             }
             Outcome::Refused { reason } => self.refused(parcel, &reason, code),
+            Outcome::RefusedBatch { reason } => self.split(parcel, &reason, code),
             // Never nested: the vendor's table has no such outcome.
             Outcome::PerEvent(outcomes) => self.apply_each(parcel, outcomes, code),
         }
@@ -146,8 +162,27 @@ impl Lane {
         self.queue.push(parcel);
     }
 
-    /// The vendor refuses the request for good. All its events become dead letters; a batch that is refused for one bad
-    /// event's sake would be split here.
+    /// At least one event is bad, and the vendor took none: each half is sent by itself, until what is refused is a single
+    /// event. `b` bad ones among `n` cost about `2 b log n` requests.
+    fn split(&mut self, mut parcel: Parcel, reason: &str, code: CallCode) {
+        if parcel.events.len() < 2 {
+            return self.refused(parcel, reason, code);
+        }
+        self.metrics.retry(code);
+        let events = parcel.events.split_off(parcel.events.len() / 2);
+        let rest = Parcel {
+            events,
+            key: parcel.key.clone(),
+            prepared: None,
+            failure: parcel.failure.clone(),
+            ..parcel
+        };
+        let now = Instant::now();
+        self.put_back(parcel, now, reason, code);
+        self.put_back(rest, now, reason, code);
+    }
+
+    /// The vendor refuses all events of the request for good: they become dead letters.
     fn refused(&mut self, parcel: Parcel, reason: &str, code: CallCode) {
         let message = shortened(reason);
         let code = code.to_string();
@@ -242,7 +277,7 @@ fn letter(doomed: &Doomed, time_ms: i64) -> Letter {
 
 fn signal(outcome: &Outcome, fresh: bool) -> Signal {
     match outcome {
-        Outcome::Delivered | Outcome::Refused { .. } => Signal::Answered,
+        Outcome::Delivered | Outcome::Refused { .. } | Outcome::RefusedBatch { .. } => Signal::Answered,
         Outcome::Retry { after: Some(wait), .. } => Signal::Later(*wait),
         Outcome::Retry { after: None, .. } => Signal::Failed { fresh },
         Outcome::CredentialsRejected { .. } => Signal::Rejected,
@@ -257,6 +292,7 @@ fn reason(outcome: &Outcome) -> Option<&str> {
         Outcome::Delivered => None,
         Outcome::Retry { reason, .. }
         | Outcome::Refused { reason }
+        | Outcome::RefusedBatch { reason }
         | Outcome::CredentialsRejected { reason }
         | Outcome::Gone { reason } => Some(reason),
         Outcome::PerEvent(outcomes) => outcomes.iter().find_map(reason),
