@@ -116,7 +116,7 @@ impl Mapping {
 
 /// Puts a value at a dotted name (`custom_data.status`) of a JSON object, making the objects on the way; what stands
 /// there gives way.
-pub fn put(object: &mut Json, name: &str, value: Json) {
+pub fn put(object: &mut Json, name: &str, value: JsonValue) {
     match name.split_once('.') {
         None => {
             object.insert(name.to_owned(), value);
