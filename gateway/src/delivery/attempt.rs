@@ -8,11 +8,13 @@ use tokio::time::{Instant, timeout};
 use super::{
     client::{Transport, TransportError},
     retry::retry_after,
+    tokens::TokenError,
 };
 use crate::{
     destinations::{Authentication, Outcome, Protocol, Request, Response},
     metrics::CallCode,
     plan::PlannedDestination,
+    secret::Secret,
 };
 
 /// How a request ended.
@@ -41,21 +43,18 @@ pub async fn attempt(
     let begun = Instant::now();
     let limit = destination.delivery.timeout;
     let protocol = request.protocol;
-    let refreshable = request.authentication == Authentication::GoogleToken;
-    let mut result = send(transport, destination, request.clone(), limit).await;
-    if refreshable
-        && let Ok(response) = &result
-        && let Some(tokens) = &destination.tokens
+    let mut sent = send(transport, destination, request.clone(), limit).await;
+    if let (Ok(response), Some(token), Some(tokens)) = (&sent.result, &sent.token, &destination.tokens)
         && matches!(
             destination.vendor.classify(response),
             Outcome::CredentialsRejected { .. }
         )
     {
-        tokens.invalidate();
-        result = send(transport, destination, request, limit).await;
+        tokens.invalidate(token);
+        sent = send(transport, destination, request, limit).await;
     }
     let took = begun.elapsed();
-    match result {
+    match sent.result {
         Ok(response) => Attempt {
             outcome: with_retry_after(destination.vendor.classify(&response), &response, now_ms()),
             code: code(protocol, &response),
@@ -63,10 +62,7 @@ pub async fn attempt(
             took,
         },
         Err(error) => Attempt {
-            outcome: Outcome::Retry {
-                after: None,
-                reason: error.to_string(),
-            },
+            outcome: unsent(&error),
             code: error.code(),
             answered: false,
             took,
@@ -85,32 +81,59 @@ fn with_retry_after(outcome: Outcome, response: &Response, now_ms: i64) -> Outco
     }
 }
 
+/// What it means for the events that there is no response: nothing is wrong with them.
+fn unsent(error: &TransportError) -> Outcome {
+    let (after, reason) = (None, error.to_string());
+    match error {
+        TransportError::Token(TokenError::Rejected(_)) => Outcome::CredentialsRejected { reason },
+        TransportError::Token(TokenError::Unavailable { after, .. }) => Outcome::Retry { after: *after, reason },
+        _ => Outcome::Retry { after, reason },
+    }
+}
+
+/// A request that was sent, and the token that it carried.
+struct Sent {
+    result: Result<Response, TransportError>,
+    token: Option<Secret>,
+}
+
+/// The limit is that of the request alone: a source of tokens has its own, and says so when it is the one that is slow.
 async fn send(
     transport: &dyn Transport,
     destination: &PlannedDestination,
     mut request: Request,
     limit: Duration,
-) -> Result<Response, TransportError> {
+) -> Sent {
     let target = request.target();
-    let exchange = async {
-        authenticate(destination, &mut request).await?;
-        transport.send(request).await
+    let token = match authenticate(transport, destination, &mut request).await {
+        Ok(token) => token,
+        Err(error) => {
+            let result = Err(TransportError::Token(error));
+            return Sent { result, token: None };
+        }
     };
-    timeout(limit, exchange)
-        .await
-        .unwrap_or(Err(TransportError::Timeout { target, after: limit }))
+    let result = timeout(limit, transport.send(request)).await;
+    let result = result.unwrap_or(Err(TransportError::Timeout { target, after: limit }));
+    Sent { result, token }
 }
 
-async fn authenticate(destination: &PlannedDestination, request: &mut Request) -> Result<(), TransportError> {
+async fn authenticate(
+    transport: &dyn Transport,
+    destination: &PlannedDestination,
+    request: &mut Request,
+) -> Result<Option<Secret>, TokenError> {
     let (Authentication::GoogleToken, Some(tokens)) = (request.authentication, &destination.tokens) else {
-        return Ok(());
+        return Ok(None);
     };
-    let token = tokens.token().await.map_err(TransportError::Token)?;
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| TransportError::Token("the token is no header value".to_owned()))?;
+    let token = tokens.token(transport).await?;
+    let value = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
+    let mut value = value.map_err(|_| TokenError::Unavailable {
+        reason: "what came as a token is no header value".to_owned(),
+        after: None,
+    })?;
     value.set_sensitive(true);
     request.headers.insert(AUTHORIZATION, value);
-    Ok(())
+    Ok(Some(token))
 }
 
 fn code(protocol: Protocol, response: &Response) -> CallCode {

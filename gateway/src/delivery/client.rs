@@ -7,7 +7,10 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 
-use super::addresses::{AddressPolicy, GuardedResolver};
+use super::{
+    addresses::{AddressPolicy, GuardedResolver},
+    tokens::TokenError,
+};
 use crate::{
     destinations::{Protocol, Request, Response},
     metrics::CallCode,
@@ -70,7 +73,7 @@ pub enum TransportError {
     },
     /// There is no access token.
     #[error("no access token: {0}")]
-    Token(String),
+    Token(TokenError),
 }
 
 impl TransportError {
