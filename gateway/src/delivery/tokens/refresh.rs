@@ -478,7 +478,7 @@ mod tests {
 
     #[test]
     fn failures_by_their_answer() {
-        let rejected = |status, body| {
+        let rejected = |status: u16, body: &str| {
             let error = read(&response(status, body), "https://t.example").unwrap_err();
             assert!(!error.to_string().contains("hunter2"), "{error}");
             matches!(error, TokenError::Rejected(_))
