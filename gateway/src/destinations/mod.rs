@@ -9,6 +9,7 @@ pub mod commerce;
 mod ga4;
 pub mod identity;
 pub mod mapping;
+mod meta;
 pub mod pub_sub;
 pub mod webhook;
 
@@ -248,10 +249,10 @@ pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built>
     let vendor = spec.vendor()?;
     match vendor {
         Vendor::Ga4(block) => ga4::build(block, resolve),
+        Vendor::MetaConversions(block) => meta::build(block, resolve),
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
-        Vendor::MetaConversions(_)
-        | Vendor::TiktokEvents(_)
+        Vendor::TiktokEvents(_)
         | Vendor::LinkedinConversions(_)
         | Vendor::PinterestConversions(_)
         | Vendor::GoogleAds(_)

@@ -16,6 +16,9 @@ pub struct MetaConversions {
     pub pixel_id: String,
     /// The access token, made in Events Manager.
     pub access_token: SecretSource,
+    /// The secret of the app that made the token, for apps that require a proof of it (`appsecret_proof`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_secret: Option<SecretSource>,
     /// The version of the Graph API, such as `v25.0`. Default: the one that this release was tested with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = "^v[0-9]+[.][0-9]+$"))]

@@ -129,7 +129,10 @@ impl<'a> Vendor<'a> {
     pub fn secrets(self) -> Vec<(FieldPath, &'a SecretKeyRef)> {
         let named: Vec<(&str, Option<&'a SecretSource>)> = match self {
             Self::Ga4(block) => vec![("apiSecret", block.api_secret.as_ref())],
-            Self::MetaConversions(block) => vec![("accessToken", Some(&block.access_token))],
+            Self::MetaConversions(block) => vec![
+                ("accessToken", Some(&block.access_token)),
+                ("appSecret", block.app_secret.as_ref()),
+            ],
             Self::TiktokEvents(block) => vec![("accessToken", Some(&block.access_token))],
             Self::LinkedinConversions(block) => vec![("accessToken", Some(&block.access_token))],
             Self::PinterestConversions(block) => vec![("accessToken", Some(&block.access_token))],
