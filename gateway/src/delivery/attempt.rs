@@ -55,12 +55,19 @@ pub async fn attempt(
     }
     let took = begun.elapsed();
     match sent.result {
-        Ok(response) => Attempt {
-            outcome: with_retry_after(destination.vendor.classify(&response), &response, now_ms()),
-            code: code(protocol, &response),
-            answered: true,
-            took,
-        },
+        Ok(response) => {
+            let outcome = with_retry_after(destination.vendor.classify(&response), &response, now_ms());
+            let outcome = match destination.vendor.prepare(&response) {
+                Some(request) => prepared(transport, destination, request, outcome).await,
+                None => outcome,
+            };
+            Attempt {
+                outcome,
+                code: code(protocol, &response),
+                answered: true,
+                took,
+            }
+        }
         Err(error) => Attempt {
             outcome: unsent(&error),
             code: error.code(),
@@ -68,6 +75,32 @@ pub async fn attempt(
             took,
         },
     }
+}
+
+/// Has made what the events go to. Once it is there, they are tried again as `outcome` says. While it cannot be made they
+/// wait, too, as nothing is wrong with them, with the reason that has to be mended first.
+async fn prepared(
+    transport: &dyn Transport,
+    destination: &PlannedDestination,
+    request: Request,
+    outcome: Outcome,
+) -> Outcome {
+    let Outcome::Retry { after, reason: missing } = outcome else {
+        return outcome;
+    };
+    let sent = send(transport, destination, request, destination.delivery.timeout).await;
+    let made = match sent.result {
+        Ok(response) => destination.vendor.classify(&response),
+        Err(error) => unsent(&error),
+    };
+    let reason = match made {
+        Outcome::CredentialsRejected { .. } => return made,
+        Outcome::Retry { reason, .. } | Outcome::Refused { reason } | Outcome::RefusedBatch { reason } => {
+            format!("{missing}; making it: {reason}")
+        }
+        _ => missing,
+    };
+    Outcome::Retry { after, reason }
 }
 
 /// The vendor's `Retry-After`, unless its own answer said more.
@@ -156,4 +189,120 @@ pub fn grpc_status(response: &Response) -> Option<(u32, String)> {
         let message = percent_encoding::percent_decode_str(&message).decode_utf8_lossy();
         Some((status, message.into_owned()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+    use std::sync::{Arc, Mutex};
+
+    use bytes::Bytes;
+    use http::Method;
+
+    use super::*;
+    use crate::{
+        delivery::client::Sending,
+        destinations::{Destination, Encoding, Limits, answer},
+        record::Record,
+        testing,
+    };
+
+    /// A vendor with a shelf that may be missing.
+    struct Shelf;
+
+    fn request(path: &str) -> Request {
+        Request {
+            method: Method::POST,
+            url: format!("http://vendor.example{path}").parse().unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            authentication: Authentication::None,
+            protocol: Protocol::Http,
+        }
+    }
+
+    impl Destination for Shelf {
+        fn limits(&self) -> Limits {
+            Limits {
+                max_events: 1,
+                max_bytes: 1,
+            }
+        }
+
+        fn encode(&self, _: &[Record<'_>], _: i64) -> Encoding {
+            Encoding::default()
+        }
+
+        fn classify(&self, response: &Response) -> Outcome {
+            match response.status {
+                StatusCode::NOT_FOUND => Outcome::Retry {
+                    after: None,
+                    reason: "no such shelf".to_owned(),
+                },
+                _ => answer::by_status_with_credentials(response),
+            }
+        }
+
+        fn prepare(&self, response: &Response) -> Option<Request> {
+            (response.status == StatusCode::NOT_FOUND).then(|| request("/shelves"))
+        }
+    }
+
+    /// Answers by path: `/events` with 404, `/shelves` with the given status.
+    struct Network {
+        shelves: u16,
+        seen: Mutex<Vec<String>>,
+    }
+
+    impl Transport for Network {
+        fn send(&self, request: Request) -> Sending<'_> {
+            let path = request.url.path().to_owned();
+            let status = if path == "/events" { 404 } else { self.shelves };
+            self.seen.lock().unwrap().push(path);
+            Box::pin(async move {
+                Ok(Response {
+                    status: StatusCode::from_u16(status).unwrap(),
+                    headers: HeaderMap::new(),
+                    body: Bytes::from_static(b"the vendor's words"),
+                    trailers: HeaderMap::new(),
+                })
+            })
+        }
+    }
+
+    async fn attempted(shelves: u16) -> (Outcome, Vec<String>) {
+        let network = Network {
+            shelves,
+            seen: Mutex::default(),
+        };
+        let mut destination = testing::destination("shelf", crate::log::DestinationId(1), &[]);
+        destination.vendor = Arc::new(Shelf);
+        let ended = attempt(&network, &destination, request("/events"), || 0).await;
+        assert_eq!(ended.code, CallCode::Http(StatusCode::NOT_FOUND));
+        (ended.outcome, network.seen.into_inner().unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_made_and_the_events_wait_for_it() {
+        let (outcome, seen) = attempted(200).await;
+        assert_eq!(seen, ["/events", "/shelves"]);
+        let waits = Outcome::Retry {
+            after: None,
+            reason: "no such shelf".to_owned(),
+        };
+        assert_eq!(outcome, waits);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_made_holds_the_events_up_and_loses_none() {
+        let (outcome, _) = attempted(400).await;
+        let waits = Outcome::Retry {
+            after: None,
+            reason: "no such shelf; making it: 400: the vendor's words".to_owned(),
+        };
+        assert_eq!(outcome, waits);
+        let (outcome, _) = attempted(403).await;
+        assert!(matches!(outcome, Outcome::CredentialsRejected { .. }), "{outcome:?}");
+    }
 }

@@ -98,6 +98,16 @@ impl Destination for Plain {
             StatusCode::UNPROCESSABLE_ENTITY => Outcome::RefusedBatch {
                 reason: answer::reason(response),
             },
+            // All but the second event of the request.
+            StatusCode::PARTIAL_CONTENT => Outcome::Named {
+                named: BTreeMap::from([(
+                    1,
+                    Outcome::Refused {
+                        reason: answer::reason(response),
+                    },
+                )]),
+                others: Box::new(Outcome::Delivered),
+            },
             _ => answer::by_status_with_credentials(response),
         }
     }
@@ -480,6 +490,19 @@ fn all_or_nothing(body: &str) -> Answer {
         return Answer(Duration::from_millis(10), 422, None);
     }
     OK
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_an_answer_names_ends_by_itself_and_the_others_as_it_says_of_them() {
+    let gateway = Gateway::new(Network::new(|_| Answer(Duration::ZERO, 206, None)));
+    let orders = gateway.destination("orders");
+    gateway.append(ids("e", 3), &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    let words = "206: the vendor's words".to_owned();
+    assert_eq!(gateway.letters("orders"), [("e1".to_owned(), Reason::Refused, words)]);
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (2, 1, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -904,6 +927,7 @@ async fn whatever_the_vendor_answers_every_event_ends_once() {
                 3 => Answer(Duration::ZERO, 400, None),
                 4 => DEAD,
                 5 => Answer(Duration::ZERO, 422, None),
+                8 => Answer(Duration::ZERO, 206, None),
                 _ => OK,
             }
         }));

@@ -161,8 +161,15 @@ pub enum Outcome {
         /// The vendor's own message.
         reason: String,
     },
-    /// One outcome for each event, in the request's order; none of them is `PerEvent`.
+    /// One outcome for each event, in the request's order; none of them is itself about single events.
     PerEvent(Vec<Outcome>),
+    /// The answer names some events, by their place in the request; none of the outcomes is itself about single events.
+    Named {
+        /// The outcomes of those that it names.
+        named: BTreeMap<usize, Outcome>,
+        /// The outcome of all others.
+        others: Box<Outcome>,
+    },
 }
 
 /// A vendor.
@@ -186,6 +193,13 @@ pub trait Destination: Send + Sync {
 
     /// Reads a response. Pure.
     fn classify(&self, response: &Response) -> Outcome;
+
+    /// The request that makes what events go to, where `response` says that it is missing and the manifest allows to make
+    /// it. Pure. Delivery sends it at once and has [`Destination::classify`] read its answer; the events end or wait as
+    /// that of `response` says, which is [`Outcome::Retry`].
+    fn prepare(&self, _response: &Response) -> Option<Request> {
+        None
+    }
 }
 
 /// A vendor as its manifest describes it, ready to send.

@@ -42,10 +42,7 @@ impl Lane {
         let current = self.form.as_ref().is_some_and(|form| form.fingerprint == fingerprint);
         self.note(&attempt, parcel.attempts == 1, probe, current);
         let code = attempt.code;
-        match attempt.outcome {
-            Outcome::PerEvent(outcomes) => self.apply_each(parcel, outcomes, code),
-            outcome => self.apply(parcel, outcome, code),
-        }
+        self.apply(parcel, attempt.outcome, code);
         // Only now: if the parcel went back into the queue, it stands before the others of its key again.
         self.queue.release(key.as_ref());
         self.show();
@@ -106,8 +103,13 @@ impl Lane {
             }
             Outcome::Refused { reason } => self.refused(parcel, &reason, code),
             Outcome::RefusedBatch { reason } => self.split(parcel, &reason, code),
-            // Never nested: the vendor's table has no such outcome.
             Outcome::PerEvent(outcomes) => self.apply_each(parcel, outcomes, code),
+            Outcome::Named { mut named, others } => {
+                let outcomes =
+                    (0..parcel.events.len()).map(|place| named.remove(&place).unwrap_or_else(|| (*others).clone()));
+                let outcomes = outcomes.collect();
+                self.apply_each(parcel, outcomes, code);
+            }
         }
     }
 
@@ -131,7 +133,7 @@ impl Lane {
         for (outcome, events) in again {
             // An outcome within an outcome is a vendor's mistake: taken as "try again".
             let outcome = match outcome {
-                Outcome::PerEvent(_) => Outcome::Retry {
+                Outcome::PerEvent(_) | Outcome::Named { .. } => Outcome::Retry {
                     after: None,
                     reason: "the answer cannot be understood".to_owned(),
                 },
@@ -283,7 +285,7 @@ fn signal(outcome: &Outcome, fresh: bool) -> Signal {
         Outcome::CredentialsRejected { .. } => Signal::Rejected,
         Outcome::Gone { .. } => Signal::Gone,
         // It answered and took its time over each: it works.
-        Outcome::PerEvent(_) => Signal::Answered,
+        Outcome::PerEvent(_) | Outcome::Named { .. } => Signal::Answered,
     }
 }
 
@@ -296,6 +298,7 @@ fn reason(outcome: &Outcome) -> Option<&str> {
         | Outcome::CredentialsRejected { reason }
         | Outcome::Gone { reason } => Some(reason),
         Outcome::PerEvent(outcomes) => outcomes.iter().find_map(reason),
+        Outcome::Named { named, others } => named.values().find_map(reason).or_else(|| reason(others)),
     }
 }
 
