@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod batches;
+mod big_query;
 pub mod commerce;
 mod ga4;
 pub mod identity;
@@ -265,12 +266,12 @@ pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built>
         Vendor::Ga4(block) => ga4::build(block, resolve),
         Vendor::MetaConversions(block) => meta::build(block, resolve),
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
+        Vendor::BigQuery(block) => big_query::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
         Vendor::TiktokEvents(_)
         | Vendor::LinkedinConversions(_)
         | Vendor::PinterestConversions(_)
-        | Vendor::GoogleAds(_)
-        | Vendor::BigQuery(_) => {
+        | Vendor::GoogleAds(_) => {
             resolve.mistake("", format!("{} is not in force in this version", vendor.name()));
             None
         }

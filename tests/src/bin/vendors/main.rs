@@ -4,6 +4,7 @@
 //! Paths of the program itself: `GET /_vendors` (names), and for each vendor `/_vendors/<name>/stats`, `/events`,
 //! `/requests`, and `PUT /_vendors/<name>/mood`.
 
+mod big_query;
 mod double;
 mod meta;
 
@@ -30,7 +31,7 @@ use crate::double::{Call, Double};
 
 /// The vendors: a line each.
 fn doubles() -> Vec<Box<dyn Double>> {
-    vec![Box::new(meta::Meta)]
+    vec![Box::new(meta::Meta), Box::<big_query::BigQuery>::default()]
 }
 
 /// So many events and requests of a vendor are remembered.
