@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{common::SecretSource, schema::rule};
+use super::{Block, field};
+use crate::{FieldPath, common::SecretSource, schema::rule};
 
 /// Meta's Conversions API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +44,15 @@ pub struct MetaConversions {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for MetaConversions {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![
+            (field("accessToken"), Some(&self.access_token)),
+            (field("appSecret"), self.app_secret.as_ref()),
+        ]
+    }
 }
 
 /// Where an event happens, in Meta's words.
@@ -98,6 +108,12 @@ pub struct TiktokEvents {
     pub parameters: BTreeMap<String, String>,
 }
 
+impl Block for TiktokEvents {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("accessToken"), Some(&self.access_token))]
+    }
+}
+
 /// LinkedIn's Conversions API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -126,6 +142,12 @@ pub struct LinkedinConversions {
     pub parameters: BTreeMap<String, String>,
 }
 
+impl Block for LinkedinConversions {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("accessToken"), Some(&self.access_token))]
+    }
+}
+
 /// Pinterest's API for Conversions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -151,6 +173,12 @@ pub struct PinterestConversions {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for PinterestConversions {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("accessToken"), Some(&self.access_token))]
+    }
 }
 
 /// Google Ads conversions.
@@ -196,6 +224,18 @@ pub struct GoogleAds {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for GoogleAds {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        let oauth = field("oauth");
+        vec![
+            (oauth.field("clientId"), Some(&self.oauth.client_id)),
+            (oauth.field("clientSecret"), Some(&self.oauth.client_secret)),
+            (oauth.field("refreshToken"), Some(&self.oauth.refresh_token)),
+            (field("developerToken"), self.developer_token.as_ref()),
+        ]
+    }
 }
 
 /// Which of Google's interfaces is used.
