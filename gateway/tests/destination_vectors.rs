@@ -80,7 +80,10 @@ fn every_hit_becomes_the_request_that_its_vector_shows() {
 fn every_vendor_has_its_vectors() {
     for (name, file) in files() {
         let mut fields = file["destination"].as_object().unwrap().keys();
-        assert!(fields.any(|field| VENDORS.contains(&field.as_str())), "{name}: no vendor's block");
+        assert!(
+            fields.any(|field| VENDORS.contains(&field.as_str())),
+            "{name}: no vendor's block"
+        );
         let text = format!("{}{}", file["hit"], file["cases"]);
         for event in SHOWN {
             assert!(text.contains(event), "{name}: no case shows {event}");

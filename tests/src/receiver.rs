@@ -46,7 +46,7 @@ impl Error for Hangup {}
 impl Behaviour {
     /// The behaviour for the next request; counts it.
     #[must_use]
-    pub fn next(&mut self) -> Self {
+    pub fn for_next_request(&mut self) -> Self {
         match self.times {
             Some(0) => *self = Self::default(),
             Some(left) => self.times = Some(left - 1),

@@ -135,7 +135,7 @@ impl Sink {
     fn behaviour_now(&self) -> Behaviour {
         let mut state = self.state();
         state.stats.requests += 1;
-        state.behaviour.next()
+        state.behaviour.for_next_request()
     }
 
     /// `X-Tagfleet-Signature: t=<unix seconds>,sha256=<hex of HMAC-SHA256 over "<t>.<body>">`, one `sha256=` or two.

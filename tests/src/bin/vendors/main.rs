@@ -16,7 +16,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bytes::Bytes;
 use clap::Parser;
 use http_body_util::BodyExt as _;
 use hyper::{Method, Request, StatusCode, body::Incoming};
@@ -109,7 +108,7 @@ impl Vendor {
             state.mood = Mood::default();
         }
         Mood {
-            behaviour: state.mood.behaviour.next(),
+            behaviour: state.mood.behaviour.for_next_request(),
             trouble: state.mood.trouble,
         }
     }

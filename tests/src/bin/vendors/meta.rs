@@ -1,5 +1,6 @@
 //! Meta's Conversions API (vendors/meta-capi.md).
 
+use hyper::Method;
 use serde_json::{Value, json};
 use tagfleet_tests::vendors::Trouble;
 
@@ -85,6 +86,9 @@ impl Double for Meta {
     }
 
     fn answer(&self, call: &Call<'_>) -> Verdict {
+        if call.method != Method::POST {
+            return error(400, 100, Some(33), "Unsupported get request");
+        }
         // Section 1: the token in the query or as a bearer.
         let in_query = call.parameter("access_token") == Some(tagfleet_tests::vendors::CREDENTIALS);
         if !in_query && !call.is_authorized() {
