@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How much of a response's body is read.
-pub const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+pub const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// How long a connection may take to be made; the destination's `timeout` bounds the whole request besides.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept: below the 60 s after which common load balancers drop it.
@@ -293,8 +293,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_response_is_read_up_to_64_kib() {
-        let address = server(|_| full(200, vec![b'x'; 200_000])).await;
+    async fn a_response_is_read_up_to_256_kib() {
+        let address = server(|_| full(200, vec![b'x'; 600_000])).await;
         let response = client()
             .send(request(&format!("http://{address}/"), Protocol::Http))
             .await

@@ -30,7 +30,7 @@ use crate::{
     metrics::Metrics,
     plan::{Plan, PlannedDestination},
     record::{Consent, Record},
-    status::{Board, CredentialsReason, Delivery, Totals},
+    status::{Board, CredentialsReason, Delivery, DestinationStatus, Totals},
     testing,
 };
 
@@ -107,6 +107,13 @@ impl Destination for Plain {
                     },
                 )]),
                 others: Box::new(Outcome::Delivered),
+            },
+            // The second event of the request is to blame.
+            StatusCode::CONFLICT => Outcome::RefusedEvents {
+                bad: BTreeMap::from([(1, answer::reason(response))]),
+            },
+            StatusCode::NON_AUTHORITATIVE_INFORMATION => Outcome::DeliveredWith {
+                warning: answer::reason(response),
             },
             _ => answer::by_status_with_credentials(response),
         }
@@ -256,6 +263,10 @@ impl Gateway {
     }
 
     fn state(&self, name: &str, destination: PlannedDestination) -> Delivery {
+        self.status(name, destination).delivery
+    }
+
+    fn status(&self, name: &str, destination: PlannedDestination) -> DestinationStatus {
         let plan = plan(vec![destination]);
         let sources = crate::metrics::Sources {
             plan: &plan,
@@ -267,7 +278,7 @@ impl Gateway {
         };
         let status = self.board.status(&sources, Totals::default(), true);
         let found = status.destinations.into_iter().find(|found| found.name == name);
-        found.unwrap().delivery
+        found.unwrap()
     }
 }
 
@@ -544,6 +555,68 @@ async fn a_batch_that_is_refused_for_bad_events_is_split_until_they_stand_alone(
         requests <= 2 * 2 * 7 + 1,
         "{requests} requests for two bad events among a hundred"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_a_refusal_names_are_dead_letters_and_the_others_go_at_once() {
+    let names_the_second = |body: &str| {
+        let is_bad = body.split(' ').nth(1).is_some_and(|id| id.starts_with("wrong"));
+        if is_bad {
+            return Answer(Duration::from_millis(10), 409, None);
+        }
+        OK
+    };
+    let gateway = Gateway::new(Network::new(names_the_second));
+    let orders = gateway.destination("orders");
+    let id = orders.id;
+    gateway
+        .append(["e1", "wrong-2", "wrong-3", "e4"].map(str::to_owned), &[id])
+        .await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    assert_eq!(
+        gateway.network.bodies(),
+        ["e1 wrong-2 wrong-3 e4", "e1 wrong-3 e4", "e1 e4"]
+    );
+    let words = "409: the vendor's words".to_owned();
+    assert_eq!(
+        gateway.letters("orders"),
+        [
+            ("wrong-2".to_owned(), Reason::Refused, words.clone()),
+            ("wrong-3".to_owned(), Reason::Refused, words),
+        ]
+    );
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (2, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_names_an_event_which_is_not_there_is_split() {
+    let gateway = Gateway::new(Network::new(|body| {
+        if body == "wrong" {
+            return Answer(Duration::from_millis(10), 409, None);
+        }
+        OK
+    }));
+    let orders = gateway.destination("orders");
+    gateway.append(["wrong".to_owned()], &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    assert_eq!(gateway.network.bodies().len(), 1);
+    assert_eq!(gateway.ledger("orders").dead_lettered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_vendor_remarks_of_events_that_it_took_is_shown() {
+    let gateway = Gateway::new(Network::new(|_| Answer(Duration::from_millis(10), 203, None)));
+    let orders = gateway.destination("orders");
+    gateway.append(ids("e", 3), &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    assert_eq!(gateway.ledger("orders").delivered, 3);
+    let status = gateway.status("orders", gateway.destination("orders"));
+    assert_eq!(status.last_error.unwrap().message, "203: the vendor's words");
+    assert!(status.last_success_ms.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -928,6 +1001,8 @@ async fn whatever_the_vendor_answers_every_event_ends_once() {
                 4 => DEAD,
                 5 => Answer(Duration::ZERO, 422, None),
                 8 => Answer(Duration::ZERO, 206, None),
+                6 => Answer(Duration::ZERO, 409, None),
+                7 => Answer(Duration::ZERO, 203, None),
                 _ => OK,
             }
         }));

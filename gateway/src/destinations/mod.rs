@@ -9,6 +9,7 @@ mod big_query;
 pub mod commerce;
 mod ga4;
 pub mod identity;
+pub mod json;
 pub mod mapping;
 mod meta;
 pub mod pub_sub;
@@ -101,7 +102,7 @@ pub struct Response {
     pub status: StatusCode,
     /// Headers.
     pub headers: HeaderMap,
-    /// The body, cut at 64 KiB.
+    /// The body, cut at 256 KiB.
     pub body: Bytes,
     /// Trailers (gRPC).
     pub trailers: HeaderMap,
@@ -134,6 +135,11 @@ pub struct Encoding {
 pub enum Outcome {
     /// All were taken.
     Delivered,
+    /// All were taken, and the vendor has something to say of them.
+    DeliveredWith {
+        /// The vendor's own message.
+        warning: String,
+    },
     /// None was taken; later they may be.
     Retry {
         /// The vendor's Retry-After, if it gave one.
@@ -151,6 +157,12 @@ pub enum Outcome {
     RefusedBatch {
         /// The vendor's own message.
         reason: String,
+    },
+    /// None was taken for the sake of these bad events, by their place in the request, each with the vendor's own message:
+    /// they are refused, and the others sent again at once without them.
+    RefusedEvents {
+        /// The bad events.
+        bad: BTreeMap<usize, String>,
     },
     /// The vendor refuses the credentials: pause, and try again when they change.
     CredentialsRejected {
@@ -309,6 +321,18 @@ fn with_endpoint(url: &str, field: &str, endpoint: Option<&str>, resolve: &mut d
             None
         }
     }
+}
+
+/// A header that carries a credential, behind `prefix`. A line break at the end of a Secret's value is no part of it.
+fn secret_header(field: &str, prefix: &str, source: &SecretSource, resolve: &mut dyn Resolve) -> Option<HeaderValue> {
+    let secret = resolve.secret(field, source)?;
+    let Ok(mut value) = HeaderValue::from_str(&format!("{prefix}{}", secret.expose().trim())) else {
+        let message = "its value has characters that no header may hold: is it the whole token, and nothing else?";
+        resolve.mistake(field, message.to_owned());
+        return None;
+    };
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// A manifest's headers, each text or from a Secret.

@@ -1,6 +1,6 @@
 //! What becomes of events once a request has ended.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{task::JoinError, time::Instant};
 
@@ -71,7 +71,12 @@ impl Lane {
             if was_welcome && self.gate.shut() == Some(Shut::Rejected) {
                 self.tell_of_credentials(reason);
             }
-        } else if self.gate.shut().is_none() {
+        }
+        let succeeded = match &attempt.outcome {
+            Outcome::DeliveredWith { .. } => true,
+            outcome => reason(outcome).is_none(),
+        };
+        if succeeded && self.gate.shut().is_none() {
             self.board.report_success((self.parts.now_ms)());
         }
     }
@@ -88,7 +93,7 @@ impl Lane {
 
     fn apply(&mut self, parcel: Parcel, outcome: Outcome, code: CallCode) {
         match outcome {
-            Outcome::Delivered => self.delivered(&parcel.events),
+            Outcome::Delivered | Outcome::DeliveredWith { .. } => self.delivered(&parcel.events),
             Outcome::Retry { after, reason } => {
                 self.metrics.retry(code);
                 let wait = after.or_else(|| {
@@ -103,6 +108,7 @@ impl Lane {
             }
             Outcome::Refused { reason } => self.refused(parcel, &reason, code),
             Outcome::RefusedBatch { reason } => self.split(parcel, &reason, code),
+            Outcome::RefusedEvents { bad } => self.refuse_named(parcel, &bad, code),
             Outcome::PerEvent(outcomes) => self.apply_each(parcel, outcomes, code),
             Outcome::Named { mut named, others } => {
                 let outcomes =
@@ -123,7 +129,7 @@ impl Lane {
                 reason: "the answer says nothing of this event".to_owned(),
             });
             match outcome {
-                Outcome::Delivered => self.delivered(std::slice::from_ref(&event)),
+                Outcome::Delivered | Outcome::DeliveredWith { .. } => self.delivered(std::slice::from_ref(&event)),
                 other => match again.last_mut() {
                     Some((same, events)) if *same == other => events.push(event),
                     _ => again.push((other, vec![event])),
@@ -182,6 +188,33 @@ impl Lane {
         let now = Instant::now();
         self.put_back(parcel, now, reason, code);
         self.put_back(rest, now, reason, code);
+    }
+
+    /// The vendor took none, and names the bad ones: the others are sent again without them. Names it none that there is,
+    /// the batch is split.
+    fn refuse_named(&mut self, parcel: Parcel, bad: &BTreeMap<usize, String>, code: CallCode) {
+        let reason = bad.values().next().cloned().unwrap_or_default();
+        if !bad.keys().any(|index| *index < parcel.events.len()) {
+            return self.split(parcel, &reason, code);
+        }
+        let mut good = Vec::with_capacity(parcel.events.len());
+        for (index, event) in parcel.events.into_iter().enumerate() {
+            match bad.get(&index) {
+                Some(reason) => self.doomed.push(Doomed {
+                    event,
+                    reason: Reason::Refused,
+                    message: shortened(reason),
+                    code: code.to_string(),
+                    attempts: parcel.attempts,
+                }),
+                None => good.push(event),
+            }
+        }
+        if !good.is_empty() {
+            self.metrics.retry(code);
+            let rest = Parcel { events: good, ..parcel };
+            self.put_back(rest, Instant::now(), &reason, code);
+        }
     }
 
     /// The vendor refuses all events of the request for good: they become dead letters.
@@ -279,7 +312,11 @@ fn letter(doomed: &Doomed, time_ms: i64) -> Letter {
 
 fn signal(outcome: &Outcome, fresh: bool) -> Signal {
     match outcome {
-        Outcome::Delivered | Outcome::Refused { .. } | Outcome::RefusedBatch { .. } => Signal::Answered,
+        Outcome::Delivered
+        | Outcome::DeliveredWith { .. }
+        | Outcome::Refused { .. }
+        | Outcome::RefusedBatch { .. }
+        | Outcome::RefusedEvents { .. } => Signal::Answered,
         Outcome::Retry { after: Some(wait), .. } => Signal::Later(*wait),
         Outcome::Retry { after: None, .. } => Signal::Failed { fresh },
         Outcome::CredentialsRejected { .. } => Signal::Rejected,
@@ -295,8 +332,10 @@ fn reason(outcome: &Outcome) -> Option<&str> {
         Outcome::Retry { reason, .. }
         | Outcome::Refused { reason }
         | Outcome::RefusedBatch { reason }
+        | Outcome::DeliveredWith { warning: reason }
         | Outcome::CredentialsRejected { reason }
         | Outcome::Gone { reason } => Some(reason),
+        Outcome::RefusedEvents { bad } => bad.values().next().map(String::as_str),
         Outcome::PerEvent(outcomes) => outcomes.iter().find_map(reason),
         Outcome::Named { named, others } => named.values().find_map(reason).or_else(|| reason(others)),
     }

@@ -119,6 +119,12 @@ pub fn external_id(raw: &str) -> Option<String> {
     hash_or_pass(raw, |text| Some(normalize::without_white_space(text)))
 }
 
+/// The hash of an id exactly as it is written, but for white space at its ends: upper and lower case differ.
+#[must_use]
+pub fn exact(raw: &str) -> Option<String> {
+    hash_or_pass(raw, |text| Some(text.to_owned()))
+}
+
 /// A country's ISO 3166-1 code of two lower-case letters, for vendors that take it plain.
 #[must_use]
 pub fn country_code(raw: Option<&str>) -> Option<String> {
