@@ -422,6 +422,50 @@ async fn retry_after_holds_the_whole_destination() {
     assert_eq!(gateway.ledger("orders").delivered, 50);
 }
 
+/// A vendor that wants events six hours later where it answers 202.
+struct Patient;
+
+impl Destination for Patient {
+    fn limits(&self) -> Limits {
+        Plain { ordered: false }.limits()
+    }
+
+    fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding {
+        Plain { ordered: false }.encode(records, now_ms)
+    }
+
+    fn classify(&self, response: &Response) -> Outcome {
+        let later = Outcome::Retry {
+            after: Some(6 * 3600 * SECOND),
+            reason: "too recent".to_owned(),
+        };
+        match response.status {
+            StatusCode::ACCEPTED => Outcome::PerEvent(vec![later]),
+            _ => answer::by_status(response),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_a_vendor_wants_hours_later_hold_up_no_others() {
+    let later = Answer(Duration::ZERO, 202, None);
+    let gateway = Gateway::new(Network::new(move |id| if id.starts_with("new") { later } else { OK }));
+    let mut orders = gateway.destination("orders");
+    orders.vendor = Arc::new(Patient);
+    orders.delivery.max_events = 1;
+    let id = orders.id;
+    gateway.append(ids("new", 200), &[id]).await;
+    gateway.append(ids("old", 200), &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(60 * SECOND).await;
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.in_flight), (200, 200));
+    gateway.network.answers(|_| OK);
+    sleep(6 * 3600 * SECOND).await;
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.in_flight, ledger.imbalance()), (400, 0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_always_fails_blocks_nobody_and_ends_as_dead_letters() {
     let gateway = Gateway::new(Network::new(|body| if body.contains("poison") { DOWN } else { OK }));

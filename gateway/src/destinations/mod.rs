@@ -8,6 +8,7 @@ pub mod batches;
 mod big_query;
 pub mod commerce;
 mod ga4;
+mod google_ads;
 pub mod identity;
 pub mod json;
 pub mod mapping;
@@ -28,6 +29,7 @@ use url::Url;
 use crate::{
     delivery::tokens::TokenSource,
     destinations::mapping::Mapping,
+    event::Event,
     record::{Consent, Record},
     secret::Secret,
 };
@@ -196,6 +198,11 @@ pub trait Destination: Send + Sync {
         true
     }
 
+    /// Whether there is anything in an event of such a name that the vendor can use; the others are filtered too.
+    fn takes(&self, _event: &Event<'_>, _consent: &Consent) -> bool {
+        true
+    }
+
     /// Whether an event with this consent may be sent at all, beside `consent.requires`.
     fn consents(&self, _consent: &Consent) -> bool {
         true
@@ -277,13 +284,11 @@ pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built>
     match vendor {
         Vendor::Ga4(block) => ga4::build(block, resolve),
         Vendor::MetaConversions(block) => meta::build(block, resolve),
+        Vendor::GoogleAds(block) => google_ads::build(block, resolve),
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
         Vendor::BigQuery(block) => big_query::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
-        Vendor::TiktokEvents(_)
-        | Vendor::LinkedinConversions(_)
-        | Vendor::PinterestConversions(_)
-        | Vendor::GoogleAds(_) => {
+        Vendor::TiktokEvents(_) | Vendor::LinkedinConversions(_) | Vendor::PinterestConversions(_) => {
             resolve.mistake("", format!("{} is not in force in this version", vendor.name()));
             None
         }

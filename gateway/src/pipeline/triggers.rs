@@ -17,7 +17,7 @@ static WHEN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("trigger.when"));
 /// The verdict for one destination. The event's name is looked up before the condition is run; consent is asked last,
 /// so that `consent_denied` counts only what would have been sent.
 pub fn verdict<'v>(destination: &'v PlannedDestination, hit: &mut Hit<'v, '_>) -> Verdict {
-    if !fires(destination, hit) {
+    if !fires(destination, hit) || !destination.vendor.takes(hit.event(), hit.consent()) {
         Verdict::Filtered
     } else if !consents(destination, hit.consent()) {
         Verdict::ConsentDenied

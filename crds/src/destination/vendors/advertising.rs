@@ -207,7 +207,10 @@ pub struct GoogleAds {
     /// The developer token, for `api: GoogleAds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub developer_token: Option<SecretSource>,
-    /// The version of the API, such as `v1` or `v23`. Default: the one that this release was tested with.
+    /// Has Google validate the events and record none of them: to try out a configuration. Default: false.
+    #[serde(default, skip_serializing_if = "crate::common::is_false")]
+    pub validate_only: bool,
+    /// The version of the API, such as `v1` or `v26`. Default: the one that this release was tested with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = "^v[0-9]+$"))]
     pub api_version: Option<String>,

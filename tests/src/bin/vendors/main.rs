@@ -8,6 +8,7 @@
 
 mod big_query;
 mod double;
+mod google_ads;
 mod meta;
 
 use std::{
@@ -32,7 +33,11 @@ use crate::double::{Call, Double};
 
 /// The vendors: a line each.
 fn doubles() -> Vec<Box<dyn Double>> {
-    vec![Box::new(meta::Meta), Box::<big_query::BigQuery>::default()]
+    vec![
+        Box::new(meta::Meta),
+        Box::<google_ads::GoogleAds>::default(),
+        Box::<big_query::BigQuery>::default(),
+    ]
 }
 
 /// So many events and requests of a vendor are remembered.
