@@ -14,6 +14,7 @@ pub mod json;
 pub mod mapping;
 mod meta;
 pub mod pub_sub;
+mod tiktok;
 pub mod webhook;
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
@@ -285,10 +286,11 @@ pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built>
         Vendor::Ga4(block) => ga4::build(block, resolve),
         Vendor::MetaConversions(block) => meta::build(block, resolve),
         Vendor::GoogleAds(block) => google_ads::build(block, resolve),
+        Vendor::TiktokEvents(block) => tiktok::build(block, resolve),
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
         Vendor::BigQuery(block) => big_query::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
-        Vendor::TiktokEvents(_) | Vendor::LinkedinConversions(_) | Vendor::PinterestConversions(_) => {
+        Vendor::LinkedinConversions(_) | Vendor::PinterestConversions(_) => {
             resolve.mistake("", format!("{} is not in force in this version", vendor.name()));
             None
         }

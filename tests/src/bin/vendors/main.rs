@@ -10,6 +10,7 @@ mod big_query;
 mod double;
 mod google_ads;
 mod meta;
+mod tiktok;
 
 use std::{
     collections::VecDeque,
@@ -35,6 +36,7 @@ use crate::double::{Call, Double};
 fn doubles() -> Vec<Box<dyn Double>> {
     vec![
         Box::new(meta::Meta),
+        Box::new(tiktok::Tiktok),
         Box::<google_ads::GoogleAds>::default(),
         Box::<big_query::BigQuery>::default(),
     ]
