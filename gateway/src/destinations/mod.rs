@@ -13,6 +13,7 @@ pub mod identity;
 pub mod json;
 pub mod mapping;
 mod meta;
+mod pinterest;
 pub mod pub_sub;
 mod tiktok;
 pub mod webhook;
@@ -286,11 +287,12 @@ pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built>
         Vendor::Ga4(block) => ga4::build(block, resolve),
         Vendor::MetaConversions(block) => meta::build(block, resolve),
         Vendor::GoogleAds(block) => google_ads::build(block, resolve),
+        Vendor::PinterestConversions(block) => pinterest::build(block, resolve),
         Vendor::TiktokEvents(block) => tiktok::build(block, resolve),
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
         Vendor::BigQuery(block) => big_query::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
-        Vendor::LinkedinConversions(_) | Vendor::PinterestConversions(_) => {
+        Vendor::LinkedinConversions(_) => {
             resolve.mistake("", format!("{} is not in force in this version", vendor.name()));
             None
         }

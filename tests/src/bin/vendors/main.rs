@@ -10,6 +10,7 @@ mod big_query;
 mod double;
 mod google_ads;
 mod meta;
+mod pinterest;
 mod tiktok;
 
 use std::{
@@ -37,6 +38,7 @@ fn doubles() -> Vec<Box<dyn Double>> {
     vec![
         Box::new(meta::Meta),
         Box::new(tiktok::Tiktok),
+        Box::new(pinterest::Pinterest),
         Box::<google_ads::GoogleAds>::default(),
         Box::<big_query::BigQuery>::default(),
     ]
