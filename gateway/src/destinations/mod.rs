@@ -11,6 +11,7 @@ mod ga4;
 mod google_ads;
 pub mod identity;
 pub mod json;
+mod linkedin;
 pub mod mapping;
 mod meta;
 mod pinterest;
@@ -286,16 +287,13 @@ pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built>
     match vendor {
         Vendor::Ga4(block) => ga4::build(block, resolve),
         Vendor::MetaConversions(block) => meta::build(block, resolve),
-        Vendor::GoogleAds(block) => google_ads::build(block, resolve),
-        Vendor::PinterestConversions(block) => pinterest::build(block, resolve),
         Vendor::TiktokEvents(block) => tiktok::build(block, resolve),
+        Vendor::LinkedinConversions(block) => linkedin::build(block, resolve),
+        Vendor::PinterestConversions(block) => pinterest::build(block, resolve),
+        Vendor::GoogleAds(block) => google_ads::build(block, resolve),
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
         Vendor::BigQuery(block) => big_query::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
-        Vendor::LinkedinConversions(_) => {
-            resolve.mistake("", format!("{} is not in force in this version", vendor.name()));
-            None
-        }
     }
 }
 

@@ -9,6 +9,7 @@
 mod big_query;
 mod double;
 mod google_ads;
+mod linkedin;
 mod meta;
 mod pinterest;
 mod tiktok;
@@ -39,6 +40,7 @@ fn doubles() -> Vec<Box<dyn Double>> {
         Box::new(meta::Meta),
         Box::new(tiktok::Tiktok),
         Box::new(pinterest::Pinterest),
+        Box::new(linkedin::Linkedin),
         Box::<google_ads::GoogleAds>::default(),
         Box::<big_query::BigQuery>::default(),
     ]
