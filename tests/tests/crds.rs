@@ -93,6 +93,7 @@ fn vendor(name: &str) -> Value {
         "pubSub" => json!({"project": "demo", "topic": "orders"}),
         "bigQuery" => json!({"project": "demo", "dataset": "shop", "table": "events"}),
         "webhook" => json!({"url": "https://orders.shop.example/hook"}),
+        "snapchatConversions" => json!({"pixelId": "1", "accessToken": secret}),
         _ => panic!("no vendor is called {name}"),
     }
 }

@@ -18,7 +18,8 @@ pub use self::{
     trigger::{DestinationConsent, OnDenied, Trigger},
     vendors::{
         BigQuery, Common, Ga4, GoogleAds, GoogleAdsApi, LinkedinConversions, MetaActionSource, MetaConversions, OAuth,
-        PinterestConversions, PubSub, TiktokEvents, VENDORS, Vendor, Webhook, WebhookFormat,
+        PinterestConversions, PubSub, SnapchatActionSource, SnapchatConversions, TiktokEvents, VENDORS, Vendor,
+        Webhook, WebhookFormat,
     },
 };
 use crate::{common::ObjectRef, schema::exactly_one_of, tagging_container::ConsentSignal};
@@ -126,6 +127,9 @@ pub struct DestinationSpec {
     /// An HTTP endpoint of your own: events as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+    /// Snap's Conversions API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapchat_conversions: Option<SnapchatConversions>,
 }
 
 impl DestinationSpec {

@@ -16,6 +16,7 @@ pub mod mapping;
 mod meta;
 mod pinterest;
 pub mod pub_sub;
+mod snapchat;
 mod tiktok;
 pub mod webhook;
 
@@ -294,6 +295,7 @@ pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built>
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
         Vendor::BigQuery(block) => big_query::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
+        Vendor::SnapchatConversions(block) => snapchat::build(block, resolve),
     }
 }
 

@@ -262,3 +262,52 @@ pub struct OAuth {
     /// The refresh token.
     pub refresh_token: SecretSource,
 }
+
+/// Snap's Conversions API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnapchatConversions {
+    /// The pixel's id; for an app, the app's id.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9-]+$"))]
+    pub pixel_id: String,
+    /// The token for the Conversions API, made in Snap's Business Manager.
+    pub access_token: SecretSource,
+    /// Has the events validated and answered, but not recorded. Default: false.
+    #[serde(default, skip_serializing_if = "crate::common::is_false")]
+    pub test: bool,
+    /// Where the events happen. Default: WEB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_source: Option<SnapchatActionSource>,
+    /// Scheme and host in place of the vendor's own: a regional endpoint, a proxy or a test double. The vendor's own path
+    /// follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::endpoint")]
+    pub endpoint: Option<String>,
+    /// Names of events mapped to the vendor's, such as `newsletter: CUSTOM_EVENT_1`; they win over the standard mapping.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::schema::event_map")]
+    pub event_names: BTreeMap<String, String>,
+    /// Fields of the vendor mapped to expressions over `event`, `consent` and `vars`; they win over the standard mapping.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::schema::expressions")]
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for SnapchatConversions {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("accessToken"), Some(&self.access_token))]
+    }
+}
+
+/// Where an event happens, in Snap's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SnapchatActionSource {
+    /// On a website.
+    #[default]
+    Web,
+    /// In an app.
+    MobileApp,
+    /// Elsewhere.
+    Offline,
+}

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub use self::{
     advertising::{
         GoogleAds, GoogleAdsApi, LinkedinConversions, MetaActionSource, MetaConversions, OAuth, PinterestConversions,
-        TiktokEvents,
+        SnapchatActionSource, SnapchatConversions, TiktokEvents,
     },
     analytics::Ga4,
     google_cloud::{BigQuery, PubSub},
@@ -99,6 +99,7 @@ vendors! {
     "pubSub" => PubSub, pub_sub, Other;
     "bigQuery" => BigQuery, big_query, Other;
     "webhook" => Webhook, webhook, Other;
+    "snapchatConversions" => SnapchatConversions, snapchat_conversions, Advertising;
 }
 
 /// The fields that every vendor block has, borrowed from it.

@@ -12,6 +12,7 @@ mod google_ads;
 mod linkedin;
 mod meta;
 mod pinterest;
+mod snapchat;
 mod tiktok;
 
 use std::{
@@ -41,6 +42,7 @@ fn doubles() -> Vec<Box<dyn Double>> {
         Box::new(tiktok::Tiktok),
         Box::new(pinterest::Pinterest),
         Box::new(linkedin::Linkedin),
+        Box::new(snapchat::Snapchat),
         Box::<google_ads::GoogleAds>::default(),
         Box::<big_query::BigQuery>::default(),
     ]
