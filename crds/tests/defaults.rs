@@ -106,6 +106,7 @@ fn advertising_vendors_need_consent_to_advertising() {
             "customerId": "1234567890", "conversionActions": {"purchase": "1"},
             "oauth": {"clientId": token, "clientSecret": token, "refreshToken": token},
         }}),
+        json!({"snapchatConversions": {"pixelId": "1", "accessToken": token}}),
     ] {
         assert_eq!(destination(&vendor).effective_consent(), both, "{vendor}");
     }

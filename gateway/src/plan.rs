@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
+use tagfleet_crds::tagging_container::ConsentSignal;
 use tagfleet_expressions::Expression;
 
 use crate::{
@@ -55,6 +56,8 @@ pub struct PlannedDestination {
     pub id: DestinationId,
     /// When it fires.
     pub trigger: Trigger,
+    /// The consent that an event needs to be sent: each of these granted.
+    pub requires: Vec<ConsentSignal>,
     /// How it is sent to.
     pub delivery: DeliverySettings,
     /// The vendor.

@@ -102,6 +102,9 @@ pub struct DestinationStatus {
     /// What delivery does at the moment.
     #[serde(flatten)]
     pub delivery: Delivery,
+    /// What a person has to do so that it delivers, where it takes one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_do: Option<&'static str>,
     /// Age of the oldest event not yet delivered.
     pub lag_seconds: f64,
     /// Its ledger.
@@ -177,6 +180,28 @@ pub enum Delivery {
     Stopped,
     /// `paused` is set.
     Paused,
+}
+
+impl Delivery {
+    /// What a person has to do so that it goes on; none where it goes on by itself, or was stopped on purpose.
+    #[must_use]
+    pub const fn to_do(&self) -> Option<&'static str> {
+        match self {
+            Self::WaitingForCredentials {
+                reason: CredentialsReason::CredentialsRejected,
+            } => Some(
+                "put valid credentials into the Secret that the Destination refers to: they are in force without a \
+                 restart, and the events wait",
+            ),
+            Self::Stopped => Some("change or delete the Destination: its receiver asks for no more events"),
+            Self::Delivering
+            | Self::Retrying { .. }
+            | Self::Paused
+            | Self::WaitingForCredentials {
+                reason: CredentialsReason::Propagating,
+            } => None,
+        }
+    }
 }
 
 /// Why a destination waits for credentials. The words are reasons of the condition `CredentialsResolved`.
@@ -296,6 +321,7 @@ impl Board {
             let notes = notes.get(name).map(|notes| notes.read()).unwrap_or_default();
             DestinationStatus {
                 name: name.to_owned(),
+                to_do: notes.delivery.to_do(),
                 delivery: notes.delivery,
                 lag_seconds: lag(&ledger, sources.now_ms).as_secs_f64(),
                 ledger: ledger.into(),
@@ -500,6 +526,13 @@ mod tests {
         assert_eq!(
             serde_json::to_value(orders.read().delivery).unwrap(),
             json!({"state": "WaitingForCredentials", "reason": "CredentialsRejected"})
+        );
+        assert!(
+            orders
+                .read()
+                .delivery
+                .to_do()
+                .is_some_and(|text| text.contains("Secret"))
         );
         orders.report_success(2);
         let notes = board.destination("orders").read();

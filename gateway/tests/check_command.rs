@@ -79,7 +79,7 @@ fn serve_starts_with_no_refused_manifest_and_names_every_mistake() {
         "spec.identity",
         "spec.consent",
         "spec.privacy.bots",
-        "spec.metaConversions",
+        "spec.samplePercent",
     ] {
         assert!(
             text.contains(&format!(": {field}: is not in force in this version yet")),

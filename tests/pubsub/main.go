@@ -9,6 +9,7 @@
 //	GET    /messages?topic=TOPIC   every message published so far, as a JSON array (all topics without ?topic)
 //	DELETE /messages               forgets them
 //	POST   /fail?code=14&times=3   the next publish calls fail with this gRPC status
+//	POST   /delay?ms=700           every publish call takes so long
 package main
 
 import (
@@ -33,16 +34,21 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// failures is a pstest reactor that lets a number of publish calls fail with a status.
+// failures is a pstest reactor that lets a number of publish calls fail with a status, and makes calls slow.
 type failures struct {
 	mu    sync.Mutex
 	code  codes.Code
 	times int
 	calls int
+	delay time.Duration
 }
 
 // React implements pstest.Reactor.
 func (f *failures) React(any) (handled bool, ret any, err error) {
+	f.mu.Lock()
+	delay := f.delay
+	f.mu.Unlock()
+	time.Sleep(delay)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls++
@@ -133,6 +139,17 @@ func handler(server *pstest.Server, fail *failures) http.Handler {
 		}
 		fail.mu.Lock()
 		fail.code, fail.times = codes.Code(code), times
+		fail.mu.Unlock()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	mux.HandleFunc("POST /delay", func(w http.ResponseWriter, r *http.Request) {
+		ms, err := strconv.Atoi(r.URL.Query().Get("ms"))
+		if err != nil {
+			http.Error(w, "want ?ms=NUMBER", http.StatusBadRequest)
+			return
+		}
+		fail.mu.Lock()
+		fail.delay = time.Duration(ms) * time.Millisecond
 		fail.mu.Unlock()
 		w.WriteHeader(http.StatusNoContent)
 	})

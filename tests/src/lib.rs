@@ -1,7 +1,7 @@
 //! What the end-to-end tests, the demo and the benchmark share: the programs around the gateway, started and asked.
 //!
-//! A test reads as a story: it writes manifests ([`manifests`]), starts a receiver ([`sink`]), Google's Pub/Sub server
-//! ([`pubsub`]) and the gateway ([`gateway`]), or the operator ([`operator`]) in a Kubernetes ([`cluster`]), sends hits ([`hit`], [`http`], [`load`]), and asks the receivers and the
+//! A test reads as a story: it writes manifests ([`manifests`]), starts a receiver ([`sink`]), doubles of the vendors
+//! ([`vendors`]), Google's Pub/Sub server ([`pubsub`]) and the gateway ([`gateway`]), or the operator ([`operator`]) in a Kubernetes ([`cluster`]), sends hits ([`hit`], [`http`], [`load`]), and asks the receivers and the
 //! gateway's metrics ([`metrics`]) what became of them. Everything here panics with a message when the story cannot go
 //! on: it is test code.
 #![allow(
@@ -29,9 +29,11 @@ pub mod ports;
 pub mod process;
 pub mod pubsub;
 pub mod quickstart;
+pub mod receiver;
 pub mod scan;
 pub mod section;
 pub mod shop;
 pub mod sink;
 pub mod skip;
+pub mod vendors;
 pub mod wait;

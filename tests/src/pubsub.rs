@@ -88,6 +88,16 @@ impl PubSub {
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
 
+    /// Makes every publish call take so long.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub fn delay(&self, delay: Duration) {
+        let target = format!("/delay?ms={}", delay.as_millis());
+        let answer = http::request(self.http, "POST", &target, &[], b"").expect("Pub/Sub answers");
+        assert_eq!(answer.status, 204, "{}", answer.text());
+    }
+
     /// Waits until so many messages were published to a topic, and returns them.
     #[must_use]
     pub fn wait_for(&self, topic: &str, count: usize, patience: Duration) -> Vec<Message> {

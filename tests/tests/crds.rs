@@ -13,24 +13,13 @@ use std::{collections::BTreeSet, fs, time::Duration};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use serde_json::{Value, json};
-use tagfleet_crds::{Destination, schema};
+use tagfleet_crds::{Destination, destination::VENDORS, schema};
 use tagfleet_tests::{
     cluster::{Cluster, Namespace},
     process, wait,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
-const VENDORS: [&str; 9] = [
-    "ga4",
-    "metaConversions",
-    "tiktokEvents",
-    "linkedinConversions",
-    "pinterestConversions",
-    "googleAds",
-    "pubSub",
-    "bigQuery",
-    "webhook",
-];
 
 #[test]
 fn the_example_is_accepted_by_apply_and_by_server_side_apply() {
@@ -104,6 +93,7 @@ fn vendor(name: &str) -> Value {
         "pubSub" => json!({"project": "demo", "topic": "orders"}),
         "bigQuery" => json!({"project": "demo", "dataset": "shop", "table": "events"}),
         "webhook" => json!({"url": "https://orders.shop.example/hook"}),
+        "snapchatConversions" => json!({"pixelId": "1", "accessToken": secret}),
         _ => panic!("no vendor is called {name}"),
     }
 }

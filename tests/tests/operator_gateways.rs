@@ -190,22 +190,18 @@ fn what_a_gateway_refuses_shows_and_the_others_go_on() {
     let gateway = &space.run_gateways(PODS, 1, PATIENCE)[0];
     space.wait_for_condition("destination/orders", "Delivering", ("True", "Delivering"), PATIENCE);
 
-    // The operator knows the vendor; this version of the gateway does not speak to it.
-    let meta =
-        json!({"metaConversions": {"pixelId": "1", "accessToken": {"secretKeyRef": {"name": "keys", "key": "meta"}}}});
-    space
-        .kubectl("create secret generic keys --from-literal=meta=token")
-        .ok();
-    space.kubectl("label secret keys tagfleet.dev/credentials=true").ok();
-    destination(&space, "meta", &meta);
+    // The operator knows the field; this version of the gateway does nothing with it.
+    let mut sampled = webhook(&sink);
+    sampled["samplePercent"] = json!(10);
+    destination(&space, "sampled", &sampled);
 
     let refused = ("False", "GatewayRefused");
-    let message = space.wait_for_condition("destination/meta", "Delivering", refused, PATIENCE);
-    assert!(message.contains("spec.metaConversions"), "{message}");
+    let message = space.wait_for_condition("destination/sampled", "Delivering", refused, PATIENCE);
+    assert!(message.contains("spec.samplePercent"), "{message}");
     let message = space.wait_for_condition(SHOP, "Degraded", ("True", "GatewayRefused"), PATIENCE);
-    assert!(message.contains("meta"), "{message}");
+    assert!(message.contains("sampled"), "{message}");
     // The operator's own verdict is another matter.
-    space.wait_for_condition("destination/meta", "Accepted", ("True", "Accepted"), PATIENCE);
+    space.wait_for_condition("destination/sampled", "Accepted", ("True", "Accepted"), PATIENCE);
 
     assert_eq!(gateway.hit("purchase", "goes-on", ""), 204);
     wait::until_true("the other destination delivers", PATIENCE, || {
@@ -213,7 +209,7 @@ fn what_a_gateway_refuses_shows_and_the_others_go_on() {
     });
     space.wait_for_condition(SHOP, "Ready", ("True", "Serving"), PATIENCE);
 
-    space.kubectl("delete dest meta").ok();
+    space.kubectl("delete dest sampled").ok();
     space.wait_for_condition(SHOP, "Degraded", ("False", "Healthy"), PATIENCE);
 }
 

@@ -18,7 +18,8 @@ pub use self::{
     trigger::{DestinationConsent, OnDenied, Trigger},
     vendors::{
         BigQuery, Common, Ga4, GoogleAds, GoogleAdsApi, LinkedinConversions, MetaActionSource, MetaConversions, OAuth,
-        PinterestConversions, PubSub, TiktokEvents, VENDORS, Vendor, Webhook, WebhookFormat,
+        PinterestConversions, PubSub, SnapchatActionSource, SnapchatConversions, TiktokEvents, VENDORS, Vendor,
+        Webhook, WebhookFormat,
     },
 };
 use crate::{common::ObjectRef, schema::exactly_one_of, tagging_container::ConsentSignal};
@@ -126,24 +127,16 @@ pub struct DestinationSpec {
     /// An HTTP endpoint of your own: events as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook: Option<Webhook>,
+    /// Snap's Conversions API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapchat_conversions: Option<SnapchatConversions>,
 }
 
 impl DestinationSpec {
     /// The vendor; none unless exactly one block is set.
     #[must_use]
     pub fn vendor(&self) -> Option<Vendor<'_>> {
-        let blocks = [
-            self.ga4.as_ref().map(Vendor::Ga4),
-            self.meta_conversions.as_ref().map(Vendor::MetaConversions),
-            self.tiktok_events.as_ref().map(Vendor::TiktokEvents),
-            self.linkedin_conversions.as_ref().map(Vendor::LinkedinConversions),
-            self.pinterest_conversions.as_ref().map(Vendor::PinterestConversions),
-            self.google_ads.as_ref().map(Vendor::GoogleAds),
-            self.pub_sub.as_ref().map(Vendor::PubSub),
-            self.big_query.as_ref().map(Vendor::BigQuery),
-            self.webhook.as_ref().map(Vendor::Webhook),
-        ];
-        let mut set = blocks.into_iter().flatten();
+        let mut set = vendors::set_in(self);
         set.next().filter(|_| set.next().is_none())
     }
 

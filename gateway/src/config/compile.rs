@@ -59,6 +59,7 @@ fn planned_destination(form: &DestinationForm, id: DestinationId) -> PlannedDest
             events: events.map(|name| name.as_str().into()).collect(),
             when: form.when.clone(),
         },
+        requires: form.spec.effective_consent(),
         delivery: form.delivery.clone(),
         vendor: Arc::clone(&form.vendor),
         tokens: form.tokens.clone(),

@@ -7,14 +7,17 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body_util::BodyExt;
 
-use super::addresses::{AddressPolicy, GuardedResolver};
+use super::{
+    addresses::{AddressPolicy, GuardedResolver},
+    tokens::TokenError,
+};
 use crate::{
     destinations::{Protocol, Request, Response},
     metrics::CallCode,
 };
 
 /// How much of a response's body is read.
-pub const MAX_RESPONSE_BYTES: usize = 64 * 1024;
+pub const MAX_RESPONSE_BYTES: usize = 256 * 1024;
 /// How long a connection may take to be made; the destination's `timeout` bounds the whole request besides.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept: below the 60 s after which common load balancers drop it.
@@ -70,7 +73,7 @@ pub enum TransportError {
     },
     /// There is no access token.
     #[error("no access token: {0}")]
-    Token(String),
+    Token(TokenError),
 }
 
 impl TransportError {
@@ -290,8 +293,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_response_is_read_up_to_64_kib() {
-        let address = server(|_| full(200, vec![b'x'; 200_000])).await;
+    async fn a_response_is_read_up_to_256_kib() {
+        let address = server(|_| full(200, vec![b'x'; 600_000])).await;
         let response = client()
             .send(request(&format!("http://{address}/"), Protocol::Http))
             .await

@@ -194,6 +194,12 @@ impl Queue {
         self.bytes
     }
 
+    /// Parcels that are due by this time.
+    #[must_use]
+    pub fn due_by(&self, time: Instant) -> usize {
+        self.parcels.iter().filter(|parcel| parcel.due <= time).count()
+    }
+
     /// Puts a parcel at its place.
     pub fn push(&mut self, parcel: Parcel) {
         self.bytes += parcel.bytes();

@@ -30,7 +30,7 @@ use crate::{
     metrics::Metrics,
     plan::{Plan, PlannedDestination},
     record::{Consent, Record},
-    status::{Board, CredentialsReason, Delivery, Totals},
+    status::{Board, CredentialsReason, Delivery, DestinationStatus, Totals},
     testing,
 };
 
@@ -94,7 +94,29 @@ impl Destination for Plain {
     }
 
     fn classify(&self, response: &Response) -> Outcome {
-        answer::by_status_with_credentials(response)
+        match response.status {
+            StatusCode::UNPROCESSABLE_ENTITY => Outcome::RefusedBatch {
+                reason: answer::reason(response),
+            },
+            // All but the second event of the request.
+            StatusCode::PARTIAL_CONTENT => Outcome::Named {
+                named: BTreeMap::from([(
+                    1,
+                    Outcome::Refused {
+                        reason: answer::reason(response),
+                    },
+                )]),
+                others: Box::new(Outcome::Delivered),
+            },
+            // The second event of the request is to blame.
+            StatusCode::CONFLICT => Outcome::RefusedEvents {
+                bad: BTreeMap::from([(1, answer::reason(response))]),
+            },
+            StatusCode::NON_AUTHORITATIVE_INFORMATION => Outcome::DeliveredWith {
+                warning: answer::reason(response),
+            },
+            _ => answer::by_status_with_credentials(response),
+        }
     }
 }
 
@@ -241,6 +263,10 @@ impl Gateway {
     }
 
     fn state(&self, name: &str, destination: PlannedDestination) -> Delivery {
+        self.status(name, destination).delivery
+    }
+
+    fn status(&self, name: &str, destination: PlannedDestination) -> DestinationStatus {
         let plan = plan(vec![destination]);
         let sources = crate::metrics::Sources {
             plan: &plan,
@@ -252,7 +278,7 @@ impl Gateway {
         };
         let status = self.board.status(&sources, Totals::default(), true);
         let found = status.destinations.into_iter().find(|found| found.name == name);
-        found.unwrap().delivery
+        found.unwrap()
     }
 }
 
@@ -396,6 +422,50 @@ async fn retry_after_holds_the_whole_destination() {
     assert_eq!(gateway.ledger("orders").delivered, 50);
 }
 
+/// A vendor that wants events six hours later where it answers 202.
+struct Patient;
+
+impl Destination for Patient {
+    fn limits(&self) -> Limits {
+        Plain { ordered: false }.limits()
+    }
+
+    fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding {
+        Plain { ordered: false }.encode(records, now_ms)
+    }
+
+    fn classify(&self, response: &Response) -> Outcome {
+        let later = Outcome::Retry {
+            after: Some(6 * 3600 * SECOND),
+            reason: "too recent".to_owned(),
+        };
+        match response.status {
+            StatusCode::ACCEPTED => Outcome::PerEvent(vec![later]),
+            _ => answer::by_status(response),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_a_vendor_wants_hours_later_hold_up_no_others() {
+    let later = Answer(Duration::ZERO, 202, None);
+    let gateway = Gateway::new(Network::new(move |id| if id.starts_with("new") { later } else { OK }));
+    let mut orders = gateway.destination("orders");
+    orders.vendor = Arc::new(Patient);
+    orders.delivery.max_events = 1;
+    let id = orders.id;
+    gateway.append(ids("new", 200), &[id]).await;
+    gateway.append(ids("old", 200), &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(60 * SECOND).await;
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.in_flight), (200, 200));
+    gateway.network.answers(|_| OK);
+    sleep(6 * 3600 * SECOND).await;
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.in_flight, ledger.imbalance()), (400, 0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_always_fails_blocks_nobody_and_ends_as_dead_letters() {
     let gateway = Gateway::new(Network::new(|body| if body.contains("poison") { DOWN } else { OK }));
@@ -467,6 +537,192 @@ async fn what_the_vendor_refuses_goes_to_the_dead_letters_with_its_words() {
     assert_eq!(gateway.network.bodies().len(), 3, "a refusal is not tried again");
     let ledger = gateway.ledger("orders");
     assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (3, 3, 0));
+}
+
+/// A vendor that takes a request whole or not at all, and names no culprit.
+fn all_or_nothing(body: &str) -> Answer {
+    if body.contains("wrong") {
+        return Answer(Duration::from_millis(10), 422, None);
+    }
+    OK
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_an_answer_names_ends_by_itself_and_the_others_as_it_says_of_them() {
+    let gateway = Gateway::new(Network::new(|_| Answer(Duration::ZERO, 206, None)));
+    let orders = gateway.destination("orders");
+    gateway.append(ids("e", 3), &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    let words = "206: the vendor's words".to_owned();
+    assert_eq!(gateway.letters("orders"), [("e1".to_owned(), Reason::Refused, words)]);
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (2, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_refused_for_bad_events_is_split_until_they_stand_alone() {
+    let gateway = Gateway::new(Network::new(all_or_nothing));
+    let mut orders = gateway.destination("orders");
+    orders.delivery.max_events = 100;
+    orders.delivery.max_concurrency = 1;
+    let id = orders.id;
+    let mut given = ids("e", 100);
+    given[17] = "wrong-17".to_owned();
+    given[70] = "wrong-70".to_owned();
+    gateway.append(given, &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(2 * SECOND).await;
+    let refused = "422: the vendor's words".to_owned();
+    let mut letters = gateway.letters("orders");
+    letters.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(
+        letters,
+        [
+            ("wrong-17".to_owned(), Reason::Refused, refused.clone()),
+            ("wrong-70".to_owned(), Reason::Refused, refused),
+        ]
+    );
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (98, 2, 0));
+    let taken: Vec<String> = gateway
+        .network
+        .bodies()
+        .into_iter()
+        .filter(|body| !body.contains("wrong"))
+        .collect();
+    let arrived: Vec<&str> = taken.iter().flat_map(|body| body.split(' ')).collect();
+    let distinct: BTreeSet<&str> = arrived.iter().copied().collect();
+    assert_eq!((arrived.len(), distinct.len()), (98, 98), "nothing arrives twice");
+    let requests = gateway.network.bodies().len();
+    assert!(
+        requests <= 2 * 2 * 7 + 1,
+        "{requests} requests for two bad events among a hundred"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_that_a_refusal_names_are_dead_letters_and_the_others_go_at_once() {
+    let names_the_second = |body: &str| {
+        let is_bad = body.split(' ').nth(1).is_some_and(|id| id.starts_with("wrong"));
+        if is_bad {
+            return Answer(Duration::from_millis(10), 409, None);
+        }
+        OK
+    };
+    let gateway = Gateway::new(Network::new(names_the_second));
+    let orders = gateway.destination("orders");
+    let id = orders.id;
+    gateway
+        .append(["e1", "wrong-2", "wrong-3", "e4"].map(str::to_owned), &[id])
+        .await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    assert_eq!(
+        gateway.network.bodies(),
+        ["e1 wrong-2 wrong-3 e4", "e1 wrong-3 e4", "e1 e4"]
+    );
+    let words = "409: the vendor's words".to_owned();
+    assert_eq!(
+        gateway.letters("orders"),
+        [
+            ("wrong-2".to_owned(), Reason::Refused, words.clone()),
+            ("wrong-3".to_owned(), Reason::Refused, words),
+        ]
+    );
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (2, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_names_an_event_which_is_not_there_is_split() {
+    let gateway = Gateway::new(Network::new(|body| {
+        if body == "wrong" {
+            return Answer(Duration::from_millis(10), 409, None);
+        }
+        OK
+    }));
+    let orders = gateway.destination("orders");
+    gateway.append(["wrong".to_owned()], &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    assert_eq!(gateway.network.bodies().len(), 1);
+    assert_eq!(gateway.ledger("orders").dead_lettered, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_vendor_remarks_of_events_that_it_took_is_shown() {
+    let gateway = Gateway::new(Network::new(|_| Answer(Duration::from_millis(10), 203, None)));
+    let orders = gateway.destination("orders");
+    gateway.append(ids("e", 3), &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    assert_eq!(gateway.ledger("orders").delivered, 3);
+    let status = gateway.status("orders", gateway.destination("orders"));
+    assert_eq!(status.last_error.unwrap().message, "203: the vendor's words");
+    assert!(status.last_success_ms.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_bad_events_alone_ends_as_dead_letters_and_blocks_nobody() {
+    let gateway = Gateway::new(Network::new(all_or_nothing));
+    let orders = gateway.destination("orders");
+    let id = orders.id;
+    gateway.append(ids("wrong", 10), &[id]).await;
+    gateway.append(ids("e", 10), &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(2 * SECOND).await;
+    let ledger = gateway.ledger("orders");
+    assert_eq!(
+        (ledger.delivered, ledger.dead_lettered, ledger.imbalance()),
+        (10, 10, 0)
+    );
+    assert_eq!(
+        gateway.network.bodies().len(),
+        19 + 1,
+        "a binary tree of ten leaves, and the good batch"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn halves_that_meet_an_outage_wait_and_are_not_lost() {
+    // After the first refusal it is down for a minute.
+    let begun = Mutex::new(None::<Instant>);
+    let gateway = Gateway::new(Network::new(move |body| {
+        let first = *begun.lock().unwrap().get_or_insert_with(Instant::now);
+        let since = first.elapsed();
+        if since > Duration::ZERO && since < 60 * SECOND {
+            return DOWN;
+        }
+        all_or_nothing(body)
+    }));
+    let orders = gateway.destination("orders");
+    let mut given = ids("e", 10);
+    given[3] = "wrong".to_owned();
+    gateway.append(given, &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(300 * SECOND).await;
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.delivered, ledger.dead_lettered, ledger.imbalance()), (9, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_split_batch_of_one_key_stays_in_order() {
+    let gateway = Gateway::new(Network::new(all_or_nothing));
+    let mut orders = gateway.destination("orders");
+    orders.vendor = Arc::new(Plain { ordered: true });
+    orders.delivery.max_events = 4;
+    let given = ["anna-1", "anna-2", "anna-wrong", "anna-3", "anna-4", "anna-5"].map(str::to_owned);
+    gateway.append(given, &[orders.id]).await;
+    gateway.apply(vec![orders]);
+    sleep(10 * SECOND).await;
+    let arrived: Vec<String> = gateway
+        .network
+        .bodies()
+        .into_iter()
+        .filter(|body| !body.contains("wrong"))
+        .collect();
+    assert_eq!(arrived, ["anna-1 anna-2", "anna-3", "anna-4 anna-5"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -785,8 +1041,12 @@ async fn whatever_the_vendor_answers_every_event_ends_once() {
                 0 => DOWN,
                 1 => Answer(Duration::from_secs(3), 500, None),
                 2 => Answer(Duration::ZERO, 429, Some("5")),
-                3 => Answer(Duration::ZERO, 422, None),
+                3 => Answer(Duration::ZERO, 400, None),
                 4 => DEAD,
+                5 => Answer(Duration::ZERO, 422, None),
+                8 => Answer(Duration::ZERO, 206, None),
+                6 => Answer(Duration::ZERO, 409, None),
+                7 => Answer(Duration::ZERO, 203, None),
                 _ => OK,
             }
         }));

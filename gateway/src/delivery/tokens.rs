@@ -1,9 +1,11 @@
 //! Access tokens for vendors that want them.
 
+mod refresh;
+
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,19 +14,40 @@ use google_cloud_auth::credentials::{
     service_account::{self, AccessSpecifier},
 };
 
-use super::client::install_crypto_provider;
+pub use self::refresh::{OAuthGrant, RefreshTokens};
+use super::client::{Transport, install_crypto_provider};
 use crate::secret::Secret;
 
 /// How long a token may take to come.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Gives access tokens, refreshed ahead of their end.
+/// Gives access tokens, refreshed ahead of their end. All requests of a destination share one source.
 pub trait TokenSource: Send + Sync {
-    /// A token that is good for some minutes.
-    fn token(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>>;
+    /// A token that is good for some minutes. A source that has to ask for it over the network does so by `transport`,
+    /// which is the destination's own, and bounds the time.
+    fn token<'s>(&'s self, transport: &'s dyn Transport) -> Fetching<'s>;
 
-    /// Drops the token in use (the vendor said 401), so that the next call fetches another.
-    fn invalidate(&self);
+    /// Drops this token (the vendor rejected it), so that the next call fetches another. One that came meanwhile stays.
+    fn invalidate(&self, token: &Secret);
+}
+
+/// A token on its way.
+pub type Fetching<'s> = Pin<Box<dyn Future<Output = Result<Secret, TokenError>> + Send + 's>>;
+
+/// Why there is no token. Shows nothing of the credentials.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TokenError {
+    /// Later there may be one.
+    #[error("{reason}")]
+    Unavailable {
+        /// What stands in the way.
+        reason: String,
+        /// When to ask again, if that was said.
+        after: Option<Duration>,
+    },
+    /// The credentials are refused: there is none before somebody gives others. Says what to do.
+    #[error("{0}")]
+    Rejected(String),
 }
 
 /// A service account's key that cannot be used. Shows nothing of it.
@@ -49,7 +72,13 @@ pub enum KeyError {
 pub struct GoogleTokens {
     origin: Origin,
     scope: String,
-    credentials: Mutex<Option<Arc<AccessTokenCredentials>>>,
+    held: Mutex<Option<Held>>,
+}
+
+/// Credentials in use and the token that they gave last.
+struct Held {
+    credentials: Arc<AccessTokenCredentials>,
+    token: Option<Secret>,
 }
 
 enum Origin {
@@ -90,21 +119,26 @@ impl GoogleTokens {
         Self {
             origin,
             scope: scope.to_owned(),
-            credentials: Mutex::new(None),
+            held: Mutex::new(None),
         }
     }
 
-    fn credentials(&self) -> Result<Arc<AccessTokenCredentials>, String> {
-        let mut held = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(credentials) = &*held {
-            return Ok(Arc::clone(credentials));
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn credentials(&self) -> Result<Arc<AccessTokenCredentials>, TokenError> {
+        let mut held = self.held();
+        if let Some(held) = &*held {
+            return Ok(Arc::clone(&held.credentials));
         }
         // The crate panics without one.
         install_crypto_provider();
         let built = match &self.origin {
             Origin::Key(key) => {
                 // Validated when it was given.
-                let key = serde_json::from_str(key.expose()).map_err(|_| KeyError::NotJson.to_string())?;
+                let key = serde_json::from_str(key.expose())
+                    .map_err(|_| TokenError::Rejected(KeyError::NotJson.to_string()))?;
                 service_account::Builder::new(key)
                     .with_access_specifier(AccessSpecifier::from_scopes([self.scope.as_str()]))
                     .build_access_token_credentials()
@@ -120,43 +154,70 @@ impl GoogleTokens {
         };
         // The crate's errors may quote what they could not read.
         let built = built.map_err(|_| match self.origin {
-            Origin::Key(_) => "the service account key cannot be used".to_owned(),
-            Origin::MetadataServer { .. } => "the metadata server cannot be used".to_owned(),
+            Origin::Key(_) => TokenError::Rejected("the service account key cannot be used".to_owned()),
+            Origin::MetadataServer { .. } => unavailable("the metadata server cannot be used".to_owned()),
         })?;
-        let built = Arc::new(built);
-        *held = Some(Arc::clone(&built));
-        Ok(built)
+        let credentials = Arc::new(built);
+        *held = Some(Held {
+            credentials: Arc::clone(&credentials),
+            token: None,
+        });
+        Ok(credentials)
     }
 
-    async fn fetch(&self) -> Result<String, String> {
+    async fn fetch(&self) -> Result<Secret, TokenError> {
         let credentials = self.credentials()?;
         let fetched = tokio::time::timeout(TIMEOUT, credentials.access_token()).await;
+        let mut held = self.held();
+        // Whoever was slower than another's `invalidate` leaves the new credentials alone.
+        let in_use = held
+            .as_mut()
+            .filter(|held| Arc::ptr_eq(&held.credentials, &credentials));
         let problem = match fetched {
-            Ok(Ok(token)) => return Ok(token.token),
-            Ok(Err(error)) => match self.origin {
-                Origin::Key(_) => {
-                    "the service account key cannot sign: is private_key a whole PEM text (PKCS#8)?".to_owned()
+            Ok(Ok(token)) => {
+                let token = Secret::new(token.token);
+                if let Some(in_use) = in_use {
+                    in_use.token = Some(token.clone());
                 }
-                Origin::MetadataServer { .. } => format!(
+                return Ok(token);
+            }
+            Ok(Err(error)) => match self.origin {
+                Origin::Key(_) => TokenError::Rejected(
+                    "the service account key cannot sign: is private_key a whole PEM text (PKCS#8)?".to_owned(),
+                ),
+                Origin::MetadataServer { .. } => unavailable(format!(
                     "the metadata server gives no token: {}; outside Google Cloud set credentials",
                     innermost(&error)
-                ),
+                )),
             },
-            Err(_) => format!("no answer within {TIMEOUT:?}; outside Google Cloud set credentials"),
+            Err(_) => unavailable(format!(
+                "no answer within {TIMEOUT:?}; outside Google Cloud set credentials"
+            )),
         };
-        self.invalidate();
+        if in_use.is_some() {
+            *held = None;
+        }
         Err(problem)
     }
 }
 
 impl TokenSource for GoogleTokens {
-    fn token(&self) -> Pin<Box<dyn Future<Output = Result<String, String>> + Send + '_>> {
+    /// A key signs its own token, and the metadata server is where the machine or pod has it, which is no address that a
+    /// manifest chooses: neither goes by `transport`.
+    fn token<'s>(&'s self, _transport: &'s dyn Transport) -> Fetching<'s> {
         Box::pin(self.fetch())
     }
 
-    fn invalidate(&self) {
-        *self.credentials.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    fn invalidate(&self, token: &Secret) {
+        let mut held = self.held();
+        if held.as_ref().is_some_and(|held| held.token.as_ref() == Some(token)) {
+            *held = None;
+        }
     }
+}
+
+fn unavailable(reason: String) -> TokenError {
+    TokenError::Unavailable { reason, after: None }
 }
 
 fn innermost(error: &dyn std::error::Error) -> String {
@@ -181,6 +242,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::{delivery::client::Sending, destinations::Request};
 
     /// Made for this test alone, and the key of nothing.
     const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
@@ -212,6 +274,15 @@ mod tests {
         ILOkOuPsq75OKztEjyq61yp9\n\
         -----END PRIVATE KEY-----\n";
 
+    /// These sources do not use the destination's transport.
+    struct NoNetwork;
+
+    impl Transport for NoNetwork {
+        fn send(&self, request: Request) -> Sending<'_> {
+            panic!("nothing is sent to {}", request.target());
+        }
+    }
+
     fn key() -> Value {
         json!({"type": "service_account", "client_email": "gateway@demo.example", "project_id": "demo", "private_key_id": "k1", "private_key": KEY})
     }
@@ -220,14 +291,14 @@ mod tests {
     async fn a_service_account_signs_its_own_token() {
         let scope = "https://www.googleapis.com/auth/pubsub";
         let tokens = GoogleTokens::service_account(&Secret::new(key().to_string()), scope).unwrap();
-        let token = tokens.token().await.unwrap();
-        let claims = token.split('.').nth(1).unwrap();
+        let token = tokens.token(&NoNetwork).await.unwrap();
+        let claims = token.expose().split('.').nth(1).unwrap();
         let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).unwrap()).unwrap();
         assert_eq!(claims["iss"], "gateway@demo.example");
         assert_eq!(claims["scope"], scope);
         let lives = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
         assert!((3000..=3700).contains(&lives), "{lives}");
-        assert_eq!(tokens.token().await.unwrap(), token, "kept while it is good");
+        assert_eq!(tokens.token(&NoNetwork).await.unwrap(), token, "kept while it is good");
     }
 
     #[test]
@@ -249,7 +320,9 @@ mod tests {
         let mut broken = key();
         broken["private_key"] = "hunter2".into();
         let tokens = GoogleTokens::service_account(&Secret::new(broken.to_string()), "s").unwrap();
-        let error = tokens.token().await.unwrap_err();
+        let Err(TokenError::Rejected(error)) = tokens.token(&NoNetwork).await else {
+            panic!("only a good key mends it");
+        };
         assert!(!error.contains("hunter2"), "{error}");
         assert!(error.contains("private_key"), "{error}");
     }
@@ -288,9 +361,16 @@ mod tests {
     async fn a_rejected_token_is_fetched_anew() {
         let endpoint = Some(metadata_server().await);
         let tokens = GoogleTokens::new(Origin::MetadataServer { endpoint }, "s");
-        assert_eq!(tokens.token().await.unwrap(), "token-0");
-        assert_eq!(tokens.token().await.unwrap(), "token-0");
-        tokens.invalidate();
-        assert_eq!(tokens.token().await.unwrap(), "token-1");
+        let first = tokens.token(&NoNetwork).await.unwrap();
+        assert_eq!(first.expose(), "token-0");
+        assert_eq!(tokens.token(&NoNetwork).await.unwrap(), first);
+        for _ in 0..3 {
+            tokens.invalidate(&first);
+            assert_eq!(
+                tokens.token(&NoNetwork).await.unwrap().expose(),
+                "token-1",
+                "once, however many saw it fail"
+            );
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Reading answers: what most vendors' statuses mean, and their messages in a form that may be shown.
 
 use http::StatusCode;
+use serde::de::DeserializeOwned;
 
 use super::{Outcome, Response, mapping::cut};
 use crate::delivery::retry::is_retriable;
@@ -40,6 +41,18 @@ pub fn by_status_with_credentials(response: &Response) -> Outcome {
         },
         _ => by_status(response),
     }
+}
+
+/// An answer whose last member is a list of entries without objects in them. Of one that was cut, the entries before the
+/// cut are there: what is said of the others is unknown. `None` when it is no such answer.
+#[must_use]
+pub fn list<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    serde_json::from_slice(body).ok().or_else(|| {
+        let end = body.iter().rposition(|byte| *byte == b'}')?;
+        let mut whole = body.get(..=end)?.to_vec();
+        whole.extend_from_slice(b"]}");
+        serde_json::from_slice(&whole).ok()
+    })
 }
 
 /// Status and message of a response in one line.

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
+use serde_json::{Map, Value as JsonValue};
 use tagfleet_expressions::{Expression, Steps, Value};
 
 use crate::{
@@ -10,6 +11,9 @@ use crate::{
     pipeline::lookup::LookupTables,
     record::Record,
 };
+
+/// A JSON object.
+pub type Json = Map<String, JsonValue>;
 
 /// An expression of a destination, with the path of its field for counts and messages.
 #[derive(Clone, Debug)]
@@ -110,6 +114,25 @@ impl Mapping {
     }
 }
 
+/// Puts a value at a dotted name (`custom_data.status`) of a JSON object, making the objects on the way; what stands
+/// there gives way.
+pub fn put(object: &mut Json, name: &str, value: JsonValue) {
+    match name.split_once('.') {
+        None => {
+            object.insert(name.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = object.entry(first).or_insert_with(|| JsonValue::Object(Json::new()));
+            if !inner.is_object() {
+                *inner = JsonValue::Object(Json::new());
+            }
+            if let Some(inner) = inner.as_object_mut() {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
 /// A value as text, where a vendor's field takes nothing else: text as it is, numbers and booleans as JSON writes them.
 /// `None` for `null`, lists and maps.
 #[must_use]
@@ -148,7 +171,7 @@ pub fn cut(text: &str, characters: usize) -> &str {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use tagfleet_expressions::{Environment, Map};
+    use tagfleet_expressions::{Environment, Map as Variables};
 
     use super::*;
     use crate::record::Consent;
@@ -181,7 +204,7 @@ mod tests {
         Record {
             accepted_ms: 0,
             consent: Consent::default(),
-            vars: Map::new(),
+            vars: Variables::new(),
             event,
         }
     }
@@ -216,6 +239,16 @@ mod tests {
         let (mapping, record) = (mapping(&[("other", "Other")], &[]), record());
         let event = mapping.apply(&record, &mut Budget::default(), &mut Failures::default());
         assert!(matches!(event, Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn a_dotted_name_reaches_into_objects() {
+        let mut object = Json::new();
+        for (name, value) in [("a.b.c", 1), ("a.d", 2), ("e", 3), ("e.f", 4)] {
+            put(&mut object, name, value.into());
+        }
+        let expected = serde_json::json!({"a": {"b": {"c": 1}, "d": 2}, "e": {"f": 4}});
+        assert_eq!(JsonValue::Object(object), expected);
     }
 
     #[test]

@@ -4,9 +4,20 @@
 //! response. Sending, batching, retrying and dead letters are delivery's work and alike for all.
 
 pub mod answer;
+pub mod batches;
+mod big_query;
+pub mod commerce;
 mod ga4;
+mod google_ads;
+pub mod identity;
+pub mod json;
+mod linkedin;
 pub mod mapping;
+mod meta;
+mod pinterest;
 pub mod pub_sub;
+mod snapchat;
+mod tiktok;
 pub mod webhook;
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
@@ -22,6 +33,7 @@ use url::Url;
 use crate::{
     delivery::tokens::TokenSource,
     destinations::mapping::Mapping,
+    event::Event,
     record::{Consent, Record},
     secret::Secret,
 };
@@ -96,7 +108,7 @@ pub struct Response {
     pub status: StatusCode,
     /// Headers.
     pub headers: HeaderMap,
-    /// The body, cut at 64 KiB.
+    /// The body, cut at 256 KiB.
     pub body: Bytes,
     /// Trailers (gRPC).
     pub trailers: HeaderMap,
@@ -129,6 +141,11 @@ pub struct Encoding {
 pub enum Outcome {
     /// All were taken.
     Delivered,
+    /// All were taken, and the vendor has something to say of them.
+    DeliveredWith {
+        /// The vendor's own message.
+        warning: String,
+    },
     /// None was taken; later they may be.
     Retry {
         /// The vendor's Retry-After, if it gave one.
@@ -141,6 +158,18 @@ pub enum Outcome {
         /// The vendor's own message.
         reason: String,
     },
+    /// None was taken for the sake of at least one bad event, and the vendor does not say which: the batch is split until
+    /// the bad ones stand alone. Only for vendors that take a request whole or not at all, or events would arrive twice.
+    RefusedBatch {
+        /// The vendor's own message.
+        reason: String,
+    },
+    /// None was taken for the sake of these bad events, by their place in the request, each with the vendor's own message:
+    /// they are refused, and the others sent again at once without them.
+    RefusedEvents {
+        /// The bad events.
+        bad: BTreeMap<usize, String>,
+    },
     /// The vendor refuses the credentials: pause, and try again when they change.
     CredentialsRejected {
         /// The vendor's own message.
@@ -151,14 +180,32 @@ pub enum Outcome {
         /// The vendor's own message.
         reason: String,
     },
-    /// One outcome for each event, in the request's order; none of them is `PerEvent`.
+    /// One outcome for each event, in the request's order; none of them is itself about single events.
     PerEvent(Vec<Outcome>),
+    /// The answer names some events, by their place in the request; none of the outcomes is itself about single events.
+    Named {
+        /// The outcomes of those that it names.
+        named: BTreeMap<usize, Outcome>,
+        /// The outcome of all others.
+        others: Box<Outcome>,
+    },
 }
 
 /// A vendor.
 pub trait Destination: Send + Sync {
     /// The vendor's own limits.
     fn limits(&self) -> Limits;
+
+    /// Whether it has any use for events of this name; the others are filtered when they are accepted, and are no dead
+    /// letters.
+    fn wants(&self, _event_name: &str) -> bool {
+        true
+    }
+
+    /// Whether there is anything in an event of such a name that the vendor can use; the others are filtered too.
+    fn takes(&self, _event: &Event<'_>, _consent: &Consent) -> bool {
+        true
+    }
 
     /// Whether an event with this consent may be sent at all, beside `consent.requires`.
     fn consents(&self, _consent: &Consent) -> bool {
@@ -170,6 +217,13 @@ pub trait Destination: Send + Sync {
 
     /// Reads a response. Pure.
     fn classify(&self, response: &Response) -> Outcome;
+
+    /// The request that makes what events go to, where `response` says that it is missing and the manifest allows to make
+    /// it. Pure. Delivery sends it at once and has [`Destination::classify`] read its answer; the events end or wait as
+    /// that of `response` says, which is [`Outcome::Retry`].
+    fn prepare(&self, _response: &Response) -> Option<Request> {
+        None
+    }
 }
 
 /// A vendor as its manifest describes it, ready to send.
@@ -233,17 +287,15 @@ pub fn build(spec: &DestinationSpec, resolve: &mut dyn Resolve) -> Option<Built>
     let vendor = spec.vendor()?;
     match vendor {
         Vendor::Ga4(block) => ga4::build(block, resolve),
+        Vendor::MetaConversions(block) => meta::build(block, resolve),
+        Vendor::TiktokEvents(block) => tiktok::build(block, resolve),
+        Vendor::LinkedinConversions(block) => linkedin::build(block, resolve),
+        Vendor::PinterestConversions(block) => pinterest::build(block, resolve),
+        Vendor::GoogleAds(block) => google_ads::build(block, resolve),
         Vendor::PubSub(block) => pub_sub::build(block, resolve),
+        Vendor::BigQuery(block) => big_query::build(block, resolve),
         Vendor::Webhook(block) => webhook::build(block, resolve),
-        Vendor::MetaConversions(_)
-        | Vendor::TiktokEvents(_)
-        | Vendor::LinkedinConversions(_)
-        | Vendor::PinterestConversions(_)
-        | Vendor::GoogleAds(_)
-        | Vendor::BigQuery(_) => {
-            resolve.mistake("", format!("{} is not in force in this version", vendor.name()));
-            None
-        }
+        Vendor::SnapchatConversions(block) => snapchat::build(block, resolve),
     }
 }
 
@@ -278,6 +330,18 @@ fn with_endpoint(url: &str, field: &str, endpoint: Option<&str>, resolve: &mut d
             None
         }
     }
+}
+
+/// A header that carries a credential, behind `prefix`. A line break at the end of a Secret's value is no part of it.
+fn secret_header(field: &str, prefix: &str, source: &SecretSource, resolve: &mut dyn Resolve) -> Option<HeaderValue> {
+    let secret = resolve.secret(field, source)?;
+    let Ok(mut value) = HeaderValue::from_str(&format!("{prefix}{}", secret.expose().trim())) else {
+        let message = "its value has characters that no header may hold: is it the whole token, and nothing else?";
+        resolve.mistake(field, message.to_owned());
+        return None;
+    };
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// A manifest's headers, each text or from a Secret.

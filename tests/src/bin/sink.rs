@@ -14,27 +14,19 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use clap::Parser;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http_body_util::{BodyExt as _, Full};
-use hyper::{
-    Method, Request, Response, StatusCode,
-    body::Incoming,
-    header::{HeaderValue, RETRY_AFTER},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::TokioIo;
+use http_body_util::BodyExt as _;
+use hyper::{Method, Request, StatusCode, body::Incoming};
 use sha2::Sha256;
 use tagfleet_tests::{
+    receiver::{self, Answer, Hangup, answer, json, now_ms, received},
     scan::EventIds,
     sink::{Behaviour, Close, Received, Stats},
 };
-use tokio::net::TcpListener;
 
 /// How far the clocks of sender and receiver may be apart before a signature counts as replayed.
 const MAX_SKEW_SECONDS: u64 = 300;
@@ -75,20 +67,6 @@ struct State {
     ids: Option<File>,
 }
 
-/// The connection is to be closed without an answer.
-#[derive(Debug)]
-struct Hangup;
-
-impl std::fmt::Display for Hangup {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("closed on request")
-    }
-}
-
-impl Error for Hangup {}
-
-type Answer = Response<Full<Bytes>>;
-
 impl Sink {
     fn new(args: &Args) -> Result<Self, Box<dyn Error>> {
         let ids = args
@@ -117,19 +95,11 @@ impl Sink {
             return Ok(self.control(request).await);
         }
         let behaviour = self.behaviour_now();
-        let (head, mut body) = request.into_parts();
-        if behaviour.close == Some(Close::MidBody) {
-            drop(body.frame().await);
+        let (head, body) = request.into_parts();
+        let Ok(body) = behaviour.body(body).await else {
             self.state().stats.refused += 1;
             return Err(Hangup);
-        }
-        let Ok(body) = body.collect().await else {
-            return Err(Hangup);
         };
-        let body = body.to_bytes();
-        if behaviour.delay_ms > 0 {
-            tokio::time::sleep(Duration::from_millis(behaviour.delay_ms)).await;
-        }
         let status = behaviour
             .status
             .and_then(|code| StatusCode::from_u16(code).ok())
@@ -165,12 +135,7 @@ impl Sink {
     fn behaviour_now(&self) -> Behaviour {
         let mut state = self.state();
         state.stats.requests += 1;
-        match state.behaviour.times {
-            Some(0) => state.behaviour = Behaviour::default(),
-            Some(left) => state.behaviour.times = Some(left - 1),
-            None => {}
-        }
-        state.behaviour.clone()
+        state.behaviour.for_next_request()
     }
 
     /// `X-Tagfleet-Signature: t=<unix seconds>,sha256=<hex of HMAC-SHA256 over "<t>.<body>">`, one `sha256=` or two.
@@ -251,63 +216,13 @@ impl Sink {
     }
 }
 
-fn received(head: &hyper::http::request::Parts, body: &Bytes) -> Received {
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    Received {
-        time_ms: now_ms(),
-        method: head.method.to_string(),
-        target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
-        headers: head
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), text(value)))
-            .collect(),
-        body: String::from_utf8_lossy(body).into_owned(),
-    }
-}
-
-fn answer(status: StatusCode, retry_after: Option<u32>, text: &str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::copy_from_slice(text.as_bytes())));
-    *answer.status_mut() = status;
-    if let Some(seconds) = retry_after {
-        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    answer
-}
-
-fn json(value: &impl serde::Serialize) -> Answer {
-    match serde_json::to_string(value) {
-        Ok(text) => answer(StatusCode::OK, None, &text),
-        Err(error) => answer(StatusCode::INTERNAL_SERVER_ERROR, None, &error.to_string()),
-    }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 async fn serve(args: Args) -> Result<Infallible, Box<dyn Error>> {
     let sink = Arc::new(Sink::new(&args)?);
-    let listener = TcpListener::bind(args.listen).await?;
-    writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
-    loop {
-        let (stream, _) = listener.accept().await?;
-        stream.set_nodelay(true)?;
+    let serving = receiver::serve(args.listen, move |request| {
         let sink = Arc::clone(&sink);
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let sink = Arc::clone(&sink);
-                async move { sink.handle(request).await }
-            });
-            // The other side may go away at any time, and hanging up on it is one of the behaviours: nothing to report.
-            drop(
-                http1::Builder::new()
-                    .serve_connection(TokioIo::new(stream), service)
-                    .await,
-            );
-        });
-    }
+        async move { sink.handle(request).await }
+    });
+    Ok(serving.await?)
 }
 
 fn main() -> ExitCode {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{common::SecretSource, schema::rule};
+use super::{Block, field};
+use crate::{FieldPath, common::SecretSource, schema::rule};
 
 /// Meta's Conversions API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,9 @@ pub struct MetaConversions {
     pub pixel_id: String,
     /// The access token, made in Events Manager.
     pub access_token: SecretSource,
+    /// The secret of the app that made the token, for apps that require a proof of it (`appsecret_proof`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_secret: Option<SecretSource>,
     /// The version of the Graph API, such as `v25.0`. Default: the one that this release was tested with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = "^v[0-9]+[.][0-9]+$"))]
@@ -40,6 +44,15 @@ pub struct MetaConversions {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for MetaConversions {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![
+            (field("accessToken"), Some(&self.access_token)),
+            (field("appSecret"), self.app_secret.as_ref()),
+        ]
+    }
 }
 
 /// Where an event happens, in Meta's words.
@@ -95,6 +108,12 @@ pub struct TiktokEvents {
     pub parameters: BTreeMap<String, String>,
 }
 
+impl Block for TiktokEvents {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("accessToken"), Some(&self.access_token))]
+    }
+}
+
 /// LinkedIn's Conversions API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -121,6 +140,12 @@ pub struct LinkedinConversions {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for LinkedinConversions {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("accessToken"), Some(&self.access_token))]
+    }
 }
 
 /// Pinterest's API for Conversions.
@@ -150,6 +175,12 @@ pub struct PinterestConversions {
     pub parameters: BTreeMap<String, String>,
 }
 
+impl Block for PinterestConversions {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("accessToken"), Some(&self.access_token))]
+    }
+}
+
 /// Google Ads conversions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -176,7 +207,10 @@ pub struct GoogleAds {
     /// The developer token, for `api: GoogleAds`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub developer_token: Option<SecretSource>,
-    /// The version of the API, such as `v1` or `v23`. Default: the one that this release was tested with.
+    /// Has Google validate the events and record none of them: to try out a configuration. Default: false.
+    #[serde(default, skip_serializing_if = "crate::common::is_false")]
+    pub validate_only: bool,
+    /// The version of the API, such as `v1` or `v26`. Default: the one that this release was tested with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = "^v[0-9]+$"))]
     pub api_version: Option<String>,
@@ -193,6 +227,18 @@ pub struct GoogleAds {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for GoogleAds {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        let oauth = field("oauth");
+        vec![
+            (oauth.field("clientId"), Some(&self.oauth.client_id)),
+            (oauth.field("clientSecret"), Some(&self.oauth.client_secret)),
+            (oauth.field("refreshToken"), Some(&self.oauth.refresh_token)),
+            (field("developerToken"), self.developer_token.as_ref()),
+        ]
+    }
 }
 
 /// Which of Google's interfaces is used.
@@ -215,4 +261,53 @@ pub struct OAuth {
     pub client_secret: SecretSource,
     /// The refresh token.
     pub refresh_token: SecretSource,
+}
+
+/// Snap's Conversions API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnapchatConversions {
+    /// The pixel's id; for an app, the app's id.
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9-]+$"))]
+    pub pixel_id: String,
+    /// The token for the Conversions API, made in Snap's Business Manager.
+    pub access_token: SecretSource,
+    /// Has the events validated and answered, but not recorded. Default: false.
+    #[serde(default, skip_serializing_if = "crate::common::is_false")]
+    pub test: bool,
+    /// Where the events happen. Default: WEB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action_source: Option<SnapchatActionSource>,
+    /// Scheme and host in place of the vendor's own: a regional endpoint, a proxy or a test double. The vendor's own path
+    /// follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::endpoint")]
+    pub endpoint: Option<String>,
+    /// Names of events mapped to the vendor's, such as `newsletter: CUSTOM_EVENT_1`; they win over the standard mapping.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::schema::event_map")]
+    pub event_names: BTreeMap<String, String>,
+    /// Fields of the vendor mapped to expressions over `event`, `consent` and `vars`; they win over the standard mapping.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "crate::schema::expressions")]
+    pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for SnapchatConversions {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("accessToken"), Some(&self.access_token))]
+    }
+}
+
+/// Where an event happens, in Snap's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum SnapchatActionSource {
+    /// On a website.
+    #[default]
+    Web,
+    /// In an app.
+    MobileApp,
+    /// Elsewhere.
+    Offline,
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::SecretSource;
+use super::{Block, field};
+use crate::{FieldPath, common::SecretSource};
 
 /// Google Analytics 4.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,4 +36,10 @@ pub struct Ga4 {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for Ga4 {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("apiSecret"), self.api_secret.as_ref())]
+    }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Block, field};
 use crate::{
+    FieldPath,
     common::SecretSource,
     schema::{exactly_one_of, rule},
 };
@@ -54,6 +56,12 @@ pub struct PubSub {
     pub parameters: BTreeMap<String, String>,
 }
 
+impl Block for PubSub {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("credentials"), self.credentials.as_ref())]
+    }
+}
+
 /// Google BigQuery: each event as a row in the shape of GA4's own export.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -86,6 +94,12 @@ pub struct BigQuery {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for BigQuery {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        vec![(field("credentials"), self.credentials.as_ref())]
+    }
 }
 
 fn project(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

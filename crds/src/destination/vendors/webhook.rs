@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{HeaderValue, SecretSource};
+use super::{Block, field};
+use crate::{
+    FieldPath,
+    common::{HeaderValue, SecretSource},
+};
 
 /// An HTTP endpoint of one's own. It gets `{"events": [event, ...]}` by POST; each event carries an `event_id`, so that a
 /// receiver can drop a repeat.
@@ -39,6 +43,18 @@ pub struct Webhook {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "crate::schema::expressions")]
     pub parameters: BTreeMap<String, String>,
+}
+
+impl Block for Webhook {
+    fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
+        let headers = self
+            .headers
+            .iter()
+            .map(|(name, value)| (field("headers").field(name), value.secret()));
+        std::iter::once((field("hmac"), self.hmac.as_ref()))
+            .chain(headers)
+            .collect()
+    }
 }
 
 /// The shape of a request's body.

@@ -283,13 +283,16 @@ impl Lane {
 
     fn wants_more(&self, now: Instant) -> bool {
         let room = self.doomed.is_empty() && now >= self.read_after;
-        let max_waiting = self
-            .form
-            .as_ref()
-            .map_or(0, |form| (form.delivery.max_concurrency * 4).max(16));
+        let (max_waiting, soon) = self.form.as_ref().map_or((0, now), |form| {
+            let max_waiting = (form.delivery.max_concurrency * 4).max(16);
+            (max_waiting, now + form.delivery.max_backoff)
+        });
         room && match self.gate.pass(now) {
             Pass::All => {
-                !self.queue.is_any_due(now) && self.queue.len() < max_waiting && self.queue.bytes() < MAX_HELD_BYTES
+                // Events that a vendor wants hours later, which are no failure, hold the others up by their bytes alone.
+                !self.queue.is_any_due(now)
+                    && self.queue.due_by(soon) < max_waiting
+                    && self.queue.bytes() < MAX_HELD_BYTES
             }
             Pass::Probe => self.queue.is_empty(),
             Pass::Nothing(_) => false,

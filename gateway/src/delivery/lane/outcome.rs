@@ -1,6 +1,6 @@
 //! What becomes of events once a request has ended.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use tokio::{task::JoinError, time::Instant};
 
@@ -9,12 +9,13 @@ use crate::{
     delivery::{
         attempt::Attempt,
         dead_letters::{Letter, Reason},
-        gate::Signal,
+        gate::{Shut, Signal},
         parcel::{Doomed, Parcel},
     },
     destinations::Outcome,
     log::{Ending, Stored},
     metrics::CallCode,
+    status::{CredentialsReason, Delivery},
 };
 
 /// The longest message that is kept of a vendor.
@@ -41,10 +42,7 @@ impl Lane {
         let current = self.form.as_ref().is_some_and(|form| form.fingerprint == fingerprint);
         self.note(&attempt, parcel.attempts == 1, probe, current);
         let code = attempt.code;
-        match attempt.outcome {
-            Outcome::PerEvent(outcomes) => self.apply_each(parcel, outcomes, code),
-            outcome => self.apply(parcel, outcome, code),
-        }
+        self.apply(parcel, attempt.outcome, code);
         // Only now: if the parcel went back into the queue, it stands before the others of its key again.
         self.queue.release(key.as_ref());
         self.show();
@@ -56,6 +54,7 @@ impl Lane {
             return;
         };
         let signal = signal(&attempt.outcome, fresh);
+        let was_welcome = self.gate.shut() != Some(Shut::Rejected);
         let opened = self.gate.note(
             signal,
             probe,
@@ -69,14 +68,32 @@ impl Lane {
         }
         if let Some(reason) = reason(&attempt.outcome) {
             self.complain(&shortened(reason));
-        } else if self.gate.shut().is_none() {
+            if was_welcome && self.gate.shut() == Some(Shut::Rejected) {
+                self.tell_of_credentials(reason);
+            }
+        }
+        let succeeded = match &attempt.outcome {
+            Outcome::DeliveredWith { .. } => true,
+            outcome => reason(outcome).is_none(),
+        };
+        if succeeded && self.gate.shut().is_none() {
             self.board.report_success((self.parts.now_ms)());
         }
     }
 
+    /// Once for each time that credentials are found to be bad: nothing goes on before somebody does something.
+    fn tell_of_credentials(&self, reason: &str) {
+        let state = Delivery::WaitingForCredentials {
+            reason: CredentialsReason::CredentialsRejected,
+        };
+        let to_do = state.to_do().unwrap_or_default();
+        let reason = shortened(reason);
+        tracing::error!(destination = %self.name, "CredentialsRejected: {reason}; {to_do}");
+    }
+
     fn apply(&mut self, parcel: Parcel, outcome: Outcome, code: CallCode) {
         match outcome {
-            Outcome::Delivered => self.delivered(&parcel.events),
+            Outcome::Delivered | Outcome::DeliveredWith { .. } => self.delivered(&parcel.events),
             Outcome::Retry { after, reason } => {
                 self.metrics.retry(code);
                 let wait = after.or_else(|| {
@@ -90,8 +107,15 @@ impl Lane {
                 self.put_back(parcel, Instant::now(), &reason, code);
             }
             Outcome::Refused { reason } => self.refused(parcel, &reason, code),
-            // Never nested: the vendor's table has no such outcome.
+            Outcome::RefusedBatch { reason } => self.split(parcel, &reason, code),
+            Outcome::RefusedEvents { bad } => self.refuse_named(parcel, &bad, code),
             Outcome::PerEvent(outcomes) => self.apply_each(parcel, outcomes, code),
+            Outcome::Named { mut named, others } => {
+                let outcomes =
+                    (0..parcel.events.len()).map(|place| named.remove(&place).unwrap_or_else(|| (*others).clone()));
+                let outcomes = outcomes.collect();
+                self.apply_each(parcel, outcomes, code);
+            }
         }
     }
 
@@ -105,7 +129,7 @@ impl Lane {
                 reason: "the answer says nothing of this event".to_owned(),
             });
             match outcome {
-                Outcome::Delivered => self.delivered(std::slice::from_ref(&event)),
+                Outcome::Delivered | Outcome::DeliveredWith { .. } => self.delivered(std::slice::from_ref(&event)),
                 other => match again.last_mut() {
                     Some((same, events)) if *same == other => events.push(event),
                     _ => again.push((other, vec![event])),
@@ -115,7 +139,7 @@ impl Lane {
         for (outcome, events) in again {
             // An outcome within an outcome is a vendor's mistake: taken as "try again".
             let outcome = match outcome {
-                Outcome::PerEvent(_) => Outcome::Retry {
+                Outcome::PerEvent(_) | Outcome::Named { .. } => Outcome::Retry {
                     after: None,
                     reason: "the answer cannot be understood".to_owned(),
                 },
@@ -146,8 +170,54 @@ impl Lane {
         self.queue.push(parcel);
     }
 
-    /// The vendor refuses the request for good. All its events become dead letters; a batch that is refused for one bad
-    /// event's sake would be split here.
+    /// At least one event is bad, and the vendor took none: each half is sent by itself, until what is refused is a single
+    /// event. `b` bad ones among `n` cost about `2 b log n` requests.
+    fn split(&mut self, mut parcel: Parcel, reason: &str, code: CallCode) {
+        if parcel.events.len() < 2 {
+            return self.refused(parcel, reason, code);
+        }
+        self.metrics.retry(code);
+        let events = parcel.events.split_off(parcel.events.len() / 2);
+        let rest = Parcel {
+            events,
+            key: parcel.key.clone(),
+            prepared: None,
+            failure: parcel.failure.clone(),
+            ..parcel
+        };
+        let now = Instant::now();
+        self.put_back(parcel, now, reason, code);
+        self.put_back(rest, now, reason, code);
+    }
+
+    /// The vendor took none, and names the bad ones: the others are sent again without them. Names it none that there is,
+    /// the batch is split.
+    fn refuse_named(&mut self, parcel: Parcel, bad: &BTreeMap<usize, String>, code: CallCode) {
+        let reason = bad.values().next().cloned().unwrap_or_default();
+        if !bad.keys().any(|index| *index < parcel.events.len()) {
+            return self.split(parcel, &reason, code);
+        }
+        let mut good = Vec::with_capacity(parcel.events.len());
+        for (index, event) in parcel.events.into_iter().enumerate() {
+            match bad.get(&index) {
+                Some(reason) => self.doomed.push(Doomed {
+                    event,
+                    reason: Reason::Refused,
+                    message: shortened(reason),
+                    code: code.to_string(),
+                    attempts: parcel.attempts,
+                }),
+                None => good.push(event),
+            }
+        }
+        if !good.is_empty() {
+            self.metrics.retry(code);
+            let rest = Parcel { events: good, ..parcel };
+            self.put_back(rest, Instant::now(), &reason, code);
+        }
+    }
+
+    /// The vendor refuses all events of the request for good: they become dead letters.
     fn refused(&mut self, parcel: Parcel, reason: &str, code: CallCode) {
         let message = shortened(reason);
         let code = code.to_string();
@@ -242,13 +312,17 @@ fn letter(doomed: &Doomed, time_ms: i64) -> Letter {
 
 fn signal(outcome: &Outcome, fresh: bool) -> Signal {
     match outcome {
-        Outcome::Delivered | Outcome::Refused { .. } => Signal::Answered,
+        Outcome::Delivered
+        | Outcome::DeliveredWith { .. }
+        | Outcome::Refused { .. }
+        | Outcome::RefusedBatch { .. }
+        | Outcome::RefusedEvents { .. } => Signal::Answered,
         Outcome::Retry { after: Some(wait), .. } => Signal::Later(*wait),
         Outcome::Retry { after: None, .. } => Signal::Failed { fresh },
         Outcome::CredentialsRejected { .. } => Signal::Rejected,
         Outcome::Gone { .. } => Signal::Gone,
         // It answered and took its time over each: it works.
-        Outcome::PerEvent(_) => Signal::Answered,
+        Outcome::PerEvent(_) | Outcome::Named { .. } => Signal::Answered,
     }
 }
 
@@ -257,9 +331,13 @@ fn reason(outcome: &Outcome) -> Option<&str> {
         Outcome::Delivered => None,
         Outcome::Retry { reason, .. }
         | Outcome::Refused { reason }
+        | Outcome::RefusedBatch { reason }
+        | Outcome::DeliveredWith { warning: reason }
         | Outcome::CredentialsRejected { reason }
         | Outcome::Gone { reason } => Some(reason),
+        Outcome::RefusedEvents { bad } => bad.values().next().map(String::as_str),
         Outcome::PerEvent(outcomes) => outcomes.iter().find_map(reason),
+        Outcome::Named { named, others } => named.values().find_map(reason).or_else(|| reason(others)),
     }
 }
 

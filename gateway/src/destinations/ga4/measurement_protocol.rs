@@ -6,17 +6,17 @@ use std::{borrow::Cow, collections::HashMap};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
 use serde_json::{Map as Json, Value as JsonValue, json};
-use tagfleet_expressions::{Map, Value};
+use tagfleet_expressions::Value;
 use url::Url;
 
 use super::limits;
 use crate::{
     destinations::{
         Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, answer,
+        identity::{Address, EmailRule, NameRule, PhoneRule, UserData},
         mapping::{Budget, Failures, Mapping, cut, text},
     },
     event::{Event, field},
-    hashing::{self, EmailRule, PhoneRule},
     ingest::mp_names,
     record::{Consent, ConsentSignal, Record},
 };
@@ -238,73 +238,42 @@ fn consent_object(consent: &Consent) -> Option<JsonValue> {
     (!object.is_empty()).then_some(JsonValue::Object(object))
 }
 
-/// `user_data`, hashed as Google wants it; raw values never leave.
+/// `user_data`, hashed as Google wants it; raw values never leave, but places, which Google takes plain.
 fn user_data(event: &Event<'_>) -> Option<JsonValue> {
-    let data = event.get(field::USER_DATA)?.as_map()?;
+    let data = UserData::of(event);
     let mut out = Json::new();
-    let hashes = |raw: &str, hashed: &str, hash: &dyn Fn(&str) -> Option<String>| {
-        let raw = texts(data.get(raw)).into_iter().filter_map(hash);
-        let mut all: Vec<String> = texts(data.get(hashed))
-            .into_iter()
-            .filter_map(hashing::text)
-            .chain(raw)
-            .collect();
-        all.dedup();
-        (!all.is_empty()).then(|| json!(all))
-    };
-    let email = hashes("email_address", "sha256_email_address", &|raw| {
-        hashing::email(raw, EmailRule::Google)
-    });
-    let phone = hashes("phone_number", "sha256_phone_number", &|raw| {
-        hashing::phone(raw, PhoneRule::E164)
-    });
-    for (name, value) in [("sha256_email_address", email), ("sha256_phone_number", phone)] {
-        if let Some(value) = value {
-            out.insert(name.to_owned(), value);
+    for (name, hashes) in [
+        ("sha256_email_address", data.emails(EmailRule::Google)),
+        ("sha256_phone_number", data.phones(PhoneRule::E164)),
+    ] {
+        if !hashes.is_empty() {
+            out.insert(name.to_owned(), json!(hashes));
         }
     }
-    let addresses: Vec<JsonValue> = match data.get("address") {
-        Some(Value::List(addresses)) => addresses.iter().filter_map(Value::as_map).filter_map(address).collect(),
-        Some(Value::Map(single)) => address(single).into_iter().collect(),
-        _ => Vec::new(),
-    };
+    let addresses: Vec<JsonValue> = data.addresses().filter_map(|given| address(&given)).collect();
     if !addresses.is_empty() {
         out.insert("address".to_owned(), json!(addresses));
     }
     (!out.is_empty()).then_some(JsonValue::Object(out))
 }
 
-fn address(address: &Map<'_>) -> Option<JsonValue> {
+fn address(address: &Address<'_>) -> Option<JsonValue> {
     let mut out = Json::new();
-    for name in ["first_name", "last_name", "street"] {
-        let hashed = format!("sha256_{name}");
-        let value = address
-            .get(&hashed)
-            .or_else(|| address.get(name))
-            .and_then(Value::as_str);
-        if let Some(hash) = value.and_then(hashing::text) {
-            out.insert(hashed, json!(hash));
+    for (name, hash) in [
+        ("sha256_first_name", address.first_name(NameRule::Trimmed)),
+        ("sha256_last_name", address.last_name(NameRule::Trimmed)),
+        ("sha256_street", address.street()),
+    ] {
+        if let Some(hash) = hash {
+            out.insert(name.to_owned(), json!(hash));
         }
     }
     for name in ["city", "region", "postal_code", "country"] {
-        if let Some(text) = address
-            .get(name)
-            .and_then(Value::as_str)
-            .filter(|text| !text.is_empty())
-        {
+        if let Some(text) = address.plain(name) {
             out.insert(name.to_owned(), json!(text));
         }
     }
     (!out.is_empty()).then_some(JsonValue::Object(out))
-}
-
-/// A text or an array of texts.
-fn texts<'v>(value: Option<&'v Value<'_>>) -> Vec<&'v str> {
-    match value {
-        Some(Value::String(text)) => vec![text],
-        Some(Value::List(elements)) => elements.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
 }
 
 /// Events of one request in the making.

@@ -1,0 +1,165 @@
+//! `metaConversions`: Meta's Conversions API (vendors/meta-capi.md).
+//!
+//! Meta takes a request whole or not at all: one invalid event refuses all of them. So what is known to be refused is
+//! refused here with the reason, and a batch that is refused all the same is split by delivery.
+
+mod answer;
+mod event;
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::{
+    HeaderMap, HeaderValue, Method,
+    header::{self, AUTHORIZATION, CONTENT_TYPE},
+};
+use serde_json::json;
+use sha2::Sha256;
+use tagfleet_crds::destination as crd;
+use url::Url;
+
+use super::{
+    Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
+    USER_AGENT,
+    batches::{self, Batch, Room},
+    mapping::{Failures, Json},
+    with_endpoint,
+};
+use crate::{record::Record, secret::Secret};
+
+/// The version of the Graph API that this release was tested with (section 1).
+const VERSION: &str = "v25.0";
+/// Events in one request (section 1).
+const MAX_EVENTS: usize = 1000;
+/// Bytes of one request. Meta names no bound; a few megabytes keep a request within its timeout.
+const MAX_BYTES: usize = 4_000_000;
+/// Who sends, at most 23 characters (section 1, `partner_agent`).
+const PARTNER_AGENT: &str = concat!("tagfleet-", env!("CARGO_PKG_VERSION"));
+
+/// The vendor.
+pub(super) struct Meta {
+    /// Ends in `/<version>/<pixel>/events`.
+    url: Url,
+    /// The access token; kept to blank it out of Meta's own messages.
+    token: Secret,
+    /// `Bearer <token>`: so the token is in no URL and no log of a proxy.
+    authorization: HeaderValue,
+    test_event_code: Option<String>,
+    options: event::Options,
+}
+
+/// Builds the vendor of a manifest.
+pub(super) fn build(block: &crd::MetaConversions, resolve: &mut dyn Resolve) -> Option<Built> {
+    let version = block.api_version.as_deref().unwrap_or(VERSION);
+    let url = format!("https://graph.facebook.com/{version}/{}/events", block.pixel_id);
+    let url = with_endpoint(&url, "endpoint", block.endpoint.as_deref(), resolve);
+    let token = resolve.secret("accessToken", &block.access_token);
+    let proof = block
+        .app_secret
+        .as_ref()
+        .map(|source| resolve.secret("appSecret", source));
+    let mapping = resolve.mapping(&block.event_names, &block.parameters);
+    let (mut url, token) = (url?, token?);
+    let token = Secret::new(token.expose().trim());
+    let Ok(mut authorization) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) else {
+        let message = "the token has characters that no header may hold: is it the token alone?";
+        resolve.mistake("accessToken", message.to_owned());
+        return None;
+    };
+    authorization.set_sensitive(true);
+    if let Some(app_secret) = proof {
+        let proof = appsecret_proof(&app_secret?, &token)?;
+        url.query_pairs_mut().append_pair("appsecret_proof", &proof);
+    }
+    Some(Built::without_tokens(Meta {
+        url,
+        token,
+        authorization,
+        test_event_code: block.test_event_code.clone(),
+        options: event::Options {
+            action_source: block.action_source.unwrap_or_default(),
+            mapping: mapping?,
+        },
+    }))
+}
+
+/// HMAC-SHA256 of the token with the app's secret: for apps that require it (section 1).
+fn appsecret_proof(app_secret: &Secret, token: &Secret) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(app_secret.expose().trim().as_bytes()).ok()?;
+    mac.update(token.expose().as_bytes());
+    Some(hex::encode(mac.finalize().into_bytes()))
+}
+
+impl Meta {
+    /// What a request has beside its events.
+    fn frame(&self) -> Json {
+        let mut frame = Json::new();
+        if let Some(code) = &self.test_event_code {
+            frame.insert("test_event_code".to_owned(), json!(code));
+        }
+        frame.insert("partner_agent".to_owned(), json!(PARTNER_AGENT));
+        frame
+    }
+
+    fn request(&self, batch: Batch) -> Encoded {
+        let frame = serde_json::Value::Object(self.frame()).to_string();
+        let members = frame.trim_start_matches('{');
+        let body = format!("{{\"data\":{},{members}", batch.array());
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, self.authorization.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        Encoded {
+            request: Request {
+                method: Method::POST,
+                url: self.url.clone(),
+                headers,
+                body: body.into(),
+                authentication: Authentication::None,
+                protocol: Protocol::Http,
+            },
+            events: batch.events,
+            ordering_key: None,
+        }
+    }
+}
+
+impl Destination for Meta {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_events: MAX_EVENTS,
+            max_bytes: MAX_BYTES,
+        }
+    }
+
+    fn wants(&self, event_name: &str) -> bool {
+        self.options.wants(event_name)
+    }
+
+    fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding {
+        let (mut encoding, mut failures) = (Encoding::default(), Failures::default());
+        let mut encoded = Vec::with_capacity(records.len());
+        for (index, record) in records.iter().enumerate() {
+            match self.options.event(record, now_ms, &mut failures) {
+                Ok(event) => encoded.push((index, serde_json::Value::Object(event).to_string())),
+                Err(reason) => encoding.refused.push((index, reason)),
+            }
+        }
+        let room = Room {
+            events: MAX_EVENTS,
+            bytes: MAX_BYTES,
+            overhead: serde_json::Value::Object(self.frame()).to_string().len() + "{\"data\":,".len(),
+        };
+        let (batches, too_large) = batches::fill(encoded, room);
+        let too_large = too_large.into_iter().map(|index| (index, "is larger than 4 MB".into()));
+        encoding.refused.extend(too_large);
+        encoding.requests = batches.into_iter().map(|batch| self.request(batch)).collect();
+        encoding.expression_errors = failures.into_counts();
+        encoding
+    }
+
+    fn classify(&self, response: &Response) -> Outcome {
+        answer::classify(response, &self.token)
+    }
+}
+
+#[cfg(test)]
+mod tests;
