@@ -1,4 +1,4 @@
-//! docs/destinations: every manifest on a vendor's page is one that `check` accepts.
+//! docs/destinations: every vendor has a page, and every manifest on a page is one that `check` accepts.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tagfleet_crds::destination::VENDORS;
 use tagfleet_gateway::config::{self, finding::Finding};
 
 fn pages() -> Vec<(PathBuf, String)> {
@@ -46,4 +47,22 @@ fn every_manifest_of_the_pages_passes_check() {
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n\n"));
+}
+
+#[test]
+fn every_vendor_has_a_page_with_a_manifest() {
+    let pages = pages();
+    let missing: Vec<&str> = VENDORS
+        .into_iter()
+        .filter(|vendor| {
+            let block = format!("  {vendor}:");
+            !pages
+                .iter()
+                .any(|(_, page)| manifests(page).any(|manifest| manifest.contains(&block)))
+        })
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "no page of docs/destinations has an example of {missing:?}"
+    );
 }

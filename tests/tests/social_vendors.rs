@@ -113,7 +113,7 @@ fn of_a_batch_only_the_event_that_the_vendor_refuses_becomes_a_dead_letter() {
 }
 
 #[test]
-fn a_vendor_that_is_throttled_failing_or_slow_gets_every_event_once_it_is_well() {
+fn a_vendor_that_is_throttled_or_fails_gets_every_event_once_it_is_well() {
     let vendors = Vendors::start();
     let manifests = manifests(&vendors, CREDENTIALS);
     let gateway = Setup::new(manifests.path()).start();

@@ -1,6 +1,6 @@
 //! What both interfaces are told of a conversion, each in its own words.
 
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -23,6 +23,8 @@ use crate::{
 
 /// Bytes of a request. Google says nothing of them; this keeps a request's memory and time in bounds.
 pub(super) const MAX_BYTES: usize = 4_000_000;
+/// Clicks and conversion actions that are younger than this cannot be counted yet (sheet, section 4).
+pub(super) const TOO_RECENT: Duration = Duration::from_secs(6 * 3600);
 /// Bytes of a transaction id (sheet, section 3).
 const MAX_TRANSACTION_ID: usize = 512;
 

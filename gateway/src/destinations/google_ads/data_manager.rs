@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use url::Url;
 
 use super::{
-    conversion::{Conversion, Conversions, MAX_BYTES, Parameters, hash_all},
+    conversion::{Conversion, Conversions, MAX_BYTES, Parameters, TOO_RECENT, hash_all},
     errors::Status,
 };
 use crate::{
@@ -185,11 +185,15 @@ fn told(response: &Response, status: &Status) -> String {
 
 /// What a 400 means. `None` when it is not Google's JSON.
 fn bad_request(status: &Status) -> Option<Outcome> {
-    // Too young an action is no fault of the events, and mends itself.
+    // Too young an action is no fault of its events, and mends itself; the events of other actions go on meanwhile.
     if status.names("CONVERSION_ACTION_TOO_RECENTLY_CREATED") {
-        return Some(Outcome::Retry {
-            after: None,
+        let later = Outcome::Retry {
+            after: Some(TOO_RECENT),
             reason: status.told(),
+        };
+        return Some(Outcome::Named {
+            named: BTreeMap::new(),
+            others: Box::new(later),
         });
     }
     let violations = status.details.iter().flat_map(|detail| &detail.field_violations);

@@ -1,7 +1,7 @@
 //! The Google Ads API's `uploadClickConversions` (vendors/google-ads.md section 4): a developer token beside the access
 //! token, and an answer for each conversion.
 
-use std::{borrow::Cow, collections::BTreeMap, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
@@ -13,7 +13,7 @@ use url::Url;
 
 use super::{
     clicks::Kind,
-    conversion::{Conversion, Conversions, MAX_BYTES, Parameters, hash_all},
+    conversion::{Conversion, Conversions, MAX_BYTES, Parameters, TOO_RECENT, hash_all},
     errors::{GoogleAdsError, Status},
 };
 use crate::{
@@ -59,8 +59,6 @@ pub(super) const FIELDS: &[&str] = &[
 const MAX_CONVERSIONS: usize = 400;
 /// User identifiers of a conversion (sheet, section 4).
 const MAX_USER_IDENTIFIERS: usize = 5;
-/// Clicks and conversion actions that are younger than this cannot be counted yet (sheet, section 4).
-const TOO_RECENT: Duration = Duration::from_secs(6 * 3600);
 /// The scope that a refresh token needs.
 const SCOPE: &str = "https://www.googleapis.com/auth/adwords";
 

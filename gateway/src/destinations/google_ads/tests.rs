@@ -542,10 +542,15 @@ fn what_passes_is_tried_again() {
     );
     let young =
         r#"{"error": {"message": "Too new.", "details": [{"reason": "CONVERSION_ACTION_TOO_RECENTLY_CREATED"}]}}"#;
-    assert!(matches!(
-        data_manager().classify(&answer(400, young)),
-        Outcome::Retry { .. }
-    ));
+    let later = Outcome::Retry {
+        after: Some(Duration::from_secs(6 * 3600)),
+        reason: "CONVERSION_ACTION_TOO_RECENTLY_CREATED: Too new.".to_owned(),
+    };
+    let of_all = Outcome::Named {
+        named: BTreeMap::new(),
+        others: Box::new(later),
+    };
+    assert_eq!(data_manager().classify(&answer(400, young)), of_all);
     let conflict = r#"{"error": {"message": "Again.", "details": [{"errors": [{"errorCode": {"databaseError": "CONCURRENT_MODIFICATION"}}]}]}}"#;
     assert!(matches!(
         google_ads_api().classify(&answer(400, conflict)),

@@ -211,7 +211,7 @@ fn check_user(user: &Value) -> Checked {
         }
     }
     let has = |name: &str| user.get(name).is_some();
-    if !has("em") && !has("hashed_maids") && !(has("client_ip_address") && has("client_user_agent")) {
+    if !(has("em") || has("hashed_maids") || (has("client_ip_address") && has("client_user_agent"))) {
         return Err("user_data needs em, hashed_maids, or client_ip_address and client_user_agent".to_owned());
     }
     Ok(())
