@@ -106,6 +106,8 @@ func (node *node) flags(component string) []string {
 			"--bind-address=0.0.0.0", "--advertise-address=" + nodeAddress, "--endpoint-reconciler-type=lease",
 			"--kubelet-client-certificate=" + plane.file("admin.crt"), "--kubelet-client-key=" + plane.file("admin.key"),
 			"--enable-aggregator-routing=true", "--allow-privileged=true",
+			// For logs and forwarded ports: no DNS knows the node's name.
+			"--kubelet-preferred-address-types=InternalIP",
 		}
 	case "controllers":
 		return []string{"--allocate-node-cidrs", "--cluster-cidr=" + podRange}
