@@ -120,8 +120,12 @@ impl Node {
     }
 
     /// `helm upgrade --install` of the operator, of this chart, in a namespace that takes only pods of the restricted Pod Security
-    /// Standard. The kinds are there already.
+    /// Standard, with the kinds, should a test have taken them away.
     pub fn install(&self, chart: &Path) {
+        let kinds = process::repository().join("crds/yaml");
+        let apply = ["apply", "--server-side", "--force-conflicts", "--filename"];
+        let kinds = kinds.to_str().expect("a path in UTF-8");
+        self.cluster.kubectl(apply.iter().chain(&[kinds])).ok();
         self.cluster.kubectl_with(["apply", "-f", "-"], OPERATOR_NAMESPACE).ok();
         let (repository, tag) = OPERATOR_IMAGE.split_once(':').expect("a tag");
         let image = format!("image.repository={repository},image.tag={tag},image.pullPolicy=Never");
