@@ -48,7 +48,7 @@ fn a_fleet_grows_under_load_and_shrinks_after_it() {
         autoscaler["status"]["currentMetrics"][0]["resource"]["current"]["averageUtilization"].is_number()
     });
 
-    let load = fleet.load(300, 100);
+    let load = fleet.load(300, 50);
     let start = Instant::now();
     let desired = || {
         let status = fleet.space.get("taggingcontainer/shop");
