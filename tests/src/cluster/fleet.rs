@@ -96,9 +96,13 @@ impl<'a> Fleet<'a> {
             .kubectl("wait --for=condition=Ready tc/shop --timeout=90s")
             .ok();
         let ready_after = start.elapsed();
+        // Many times in a row: while nginx takes up new routes, its workers of before answer, too.
+        let mut in_a_row = 0;
         wait::until_true("nginx routes to it", PATIENCE, || {
             let answer = http::request(node.ingress(80), "GET", "/healthz", &[("Host", &fleet.host)], b"");
-            answer.is_ok_and(|answer| answer.status == 200)
+            let is_routed = answer.is_ok_and(|answer| answer.status == 200);
+            in_a_row = if is_routed { in_a_row + 1 } else { 0 };
+            in_a_row == 20
         });
         Self { ready_after, ..fleet }
     }
