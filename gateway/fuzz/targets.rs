@@ -155,6 +155,7 @@ fn claim(kind: ClientKind, method: &Method, path: &str, query: &str, headers: &H
         headers,
         body,
         visitor: IpAddr::from([203, 0, 113, 7]),
+        by_trusted_proxy: false,
         received_ms: RECEIVED_MS,
     };
     let claim = match client.claim(&request) {

@@ -9,7 +9,7 @@ use tagfleet_expressions::Expression;
 use crate::{
     destinations::Destination,
     log::DestinationId,
-    pipeline::{lookup::LookupTables, privacy::IpAddressPolicy},
+    pipeline::{lookup::LookupTables, policies::Policies, transform::View},
 };
 
 /// Everything that ingest, pipeline and delivery read of the configuration.
@@ -28,8 +28,8 @@ pub struct Plan {
     pub cors: crate::ingest::cors::Cors,
     /// `limits.requestBytes`.
     pub request_bytes: usize,
-    /// `privacy.ipAddress`.
-    pub ip_address: IpAddressPolicy,
+    /// What is done with each event before it meets destinations.
+    pub policies: Arc<Policies>,
     /// The variables, each before those that read it.
     pub variables: Vec<Variable>,
     /// The lookup tables by name.
@@ -58,6 +58,8 @@ pub struct PlannedDestination {
     pub trigger: Trigger,
     /// The consent that an event needs to be sent: each of these granted.
     pub requires: Vec<ConsentSignal>,
+    /// What it sees of an event.
+    pub view: View,
     /// How it is sent to.
     pub delivery: DeliverySettings,
     /// The vendor.

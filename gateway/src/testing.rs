@@ -14,7 +14,7 @@ use crate::{
     event::Event,
     ingest::{Client, cors::Cors},
     log::DestinationId,
-    pipeline::privacy::IpAddressPolicy,
+    pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
     record::{Consent, Record},
 };
@@ -29,7 +29,10 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
         trusted_proxies: Vec::new(),
         cors: Cors::new(["metrics.shop.example"], []),
         request_bytes: 128 * 1024,
-        ip_address: IpAddressPolicy::Keep,
+        policies: Arc::new(Policies {
+            ip_address: IpAddressPolicy::Keep,
+            ..Policies::default()
+        }),
         variables: Vec::new(),
         lookup_tables: Arc::default(),
         destinations: destinations.into_iter().map(Arc::new).collect(),
@@ -46,6 +49,7 @@ pub(crate) fn destination(name: &str, id: DestinationId, events: &[&str]) -> Pla
             when: None,
         },
         requires: Vec::new(),
+        view: View::default(),
         delivery: DeliverySettings {
             max_events: 10,
             max_delay: Duration::ZERO,

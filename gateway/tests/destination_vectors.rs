@@ -20,7 +20,7 @@ use tagfleet_gateway::{
     destinations::{self, Authentication, Encoding, Protocol, Request, pub_sub::PublishRequest},
     ingest::HitRequest,
     log::{DestinationId, Verdict},
-    pipeline,
+    pipeline::{self, Fate, visit::Visit},
     plan::Plan,
 };
 
@@ -124,16 +124,20 @@ fn actual(name: &str, file: &Value, case: &Value) -> Value {
         headers: &headers,
         body: body.as_bytes(),
         visitor: hit["visitor"].as_str().unwrap_or(VISITOR).parse().unwrap(),
+        by_trusted_proxy: false,
         received_ms: NOW_MS,
     };
     let claim = client
         .claim(&request)
         .unwrap_or_else(|refusal| panic!("{name}: {}: the client refuses the hit: {refusal}", case["name"]));
+    let visit = Visit::of(&plan, request, claim.connection);
     let mut steps = Steps::new(STEPS_PER_HIT);
     let mut records = Vec::new();
     let mut verdict = Verdict::Filtered;
     for claimed in claim.events {
-        let judged = pipeline::judge(&plan, claimed, &request, &mut steps);
+        let Fate::Judged(judged) = pipeline::judge(&plan, claimed, &visit, &mut steps) else {
+            panic!("{name}: {}: the event is dropped", case["name"])
+        };
         verdict = judged.verdicts[0].1;
         if verdict == Verdict::Meant {
             records.push(judged.record);

@@ -99,6 +99,7 @@ fn actual(file: &Value, case: &Value) -> Value {
         headers: &headers,
         body: &body,
         visitor: case["visitor"].as_str().unwrap_or(VISITOR).parse().unwrap(),
+        by_trusted_proxy: false,
         received_ms: RECEIVED_MS,
     };
     assert!(client.owns(path), "{}: the client does not own {path}", case["name"]);

@@ -34,11 +34,11 @@ pub struct Variable {
     pub expression: String,
 }
 
-/// A change of the event. Exactly one of `allow`, `exclude`, `augment` and `hash` is set.
+/// A change of the event. Exactly one of `allow`, `exclude`, `augment`, `hash` and `redact` is set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
-    exactly_one_of(&["allow", "exclude", "augment", "hash"], "kind of transformation"),
+    exactly_one_of(&["allow", "exclude", "augment", "hash", "redact"], "kind of transformation"),
 ]))]
 pub struct Transformation {
     /// The transformation's name.
@@ -61,6 +61,9 @@ pub struct Transformation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::parameter_names")]
     pub hash: Option<Vec<String>>,
+    /// Replaces what looks like personal data inside texts by `[redacted]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redact: Option<Redact>,
     /// The Destinations in whose view the event is changed; no other sees the change. When not set: for all, before the
     /// event is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,6 +73,42 @@ pub struct Transformation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::expression")]
     pub when: Option<String>,
+}
+
+/// What is redacted. At least one of `patterns` and `queryParameters` is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [crate::schema::rule(
+    "has(self.patterns) || has(self.queryParameters)",
+    "set patterns, queryParameters or both",
+)]))]
+pub struct Redact {
+    /// What is looked for inside every text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
+    pub patterns: Vec<RedactPattern>,
+    /// The names of query parameters whose values go, wherever a text is a URL. A `*` at the end stands for any rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "query_parameters")]
+    pub query_parameters: Vec<String>,
+    /// The parameters that are looked into, with dots for nested ones. When not set: all but `user_data`, `client_id`,
+    /// `user_id`, `cookies` and `click_ids`, which hold identifiers by intent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::schema::parameter_names")]
+    pub parameters: Option<Vec<String>>,
+}
+
+/// A kind of personal data that can be told by its form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum RedactPattern {
+    /// E-mail addresses, percent-encoded ones too.
+    Email,
+    /// Phone numbers in international form, or with separators as people write them.
+    Phone,
+    /// Numbers of payment cards whose check digit is right (Luhn, ISO/IEC 7812-1).
+    Card,
+    /// International bank account numbers whose check digits are right (ISO 13616).
+    Iban,
 }
 
 /// The kind of a transformation, borrowed from it.
@@ -83,6 +122,8 @@ pub enum TransformationKind<'a> {
     Augment(&'a BTreeMap<String, String>),
     /// `hash`.
     Hash(&'a [String]),
+    /// `redact`.
+    Redact(&'a Redact),
 }
 
 impl Transformation {
@@ -94,6 +135,7 @@ impl Transformation {
             self.exclude.as_deref().map(TransformationKind::Exclude),
             self.augment.as_ref().map(TransformationKind::Augment),
             self.hash.as_deref().map(TransformationKind::Hash),
+            self.redact.as_ref().map(TransformationKind::Redact),
         ];
         let mut set = kinds.into_iter().flatten();
         set.next().filter(|_| set.next().is_none())
@@ -135,4 +177,11 @@ pub enum OnInvalid {
     Mark,
     /// Kept as a dead letter of every destination that it was meant for.
     DeadLetter,
+}
+
+fn query_parameters(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array", "minItems": 1, "maxItems": 100, "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[^&=#?*]+[*]?$"},
+    })
 }

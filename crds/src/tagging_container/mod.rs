@@ -7,6 +7,7 @@ mod buffer;
 mod clients;
 mod consent;
 mod data;
+mod enrich;
 mod exposure;
 mod limits;
 mod observability;
@@ -24,12 +25,18 @@ pub use self::{
         Client, ClientKind, Ga4Client, JsonAuth, JsonClient, MeasurementProtocolClient, PixelClient, ScriptsClient,
     },
     consent::{Consent, ConsentHold, ConsentRegion, ConsentSignal, ConsentSignals, ConsentState},
-    data::{LookupTable, OnInvalid, Transformation, TransformationKind, ValidationRule, Variable},
+    data::{
+        LookupTable, OnInvalid, Redact, RedactPattern, Transformation, TransformationKind, ValidationRule, Variable,
+    },
+    enrich::{Enrich, Geo, GeoHeaders},
     exposure::{Autoscaler, Cors, GatewayRef, Ingress, IngressIssuer, IngressTls, IssuerKind, Replicas},
     limits::{Limits, RateLimit},
     observability::{Monitoring, Objectives, Otlp, OtlpProtocol, Preview, Telemetry},
     pod::{EnvVar, NetworkPolicy, PodOverrides, Resources},
-    privacy::{Bots, Deduplication, Identity, IdentityCookie, IpAddress, ParameterClass, Privacy},
+    privacy::{
+        Bots, CookieSettings, Deduplication, Identity, IdentityCookie, IpAddress, Linker, ParameterClass, Privacy,
+        SameSite,
+    },
     status::{GatewayCount, PodCount, TaggingContainerStatus},
 };
 use crate::{
@@ -135,6 +142,9 @@ pub struct TaggingContainerSpec {
     /// What is removed or marked before anything is stored or sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy: Option<Privacy>,
+    /// What is added to events from what is known of the visitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enrich: Option<Enrich>,
     /// Drops an event that was seen before: same `event_name`, `event_id` and `client_id`. Off when not set. An event
     /// without `event_id` is never dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -256,6 +266,9 @@ impl TaggingContainerSpec {
                 found.push((at.fields(&["json", "auth", "hmac"]), auth.hmac.as_ref()));
             }
         }
+        let linker = self.identity.as_ref().and_then(|identity| identity.linker.as_ref());
+        let linker_key = linker.map(|linker| &linker.key);
+        found.push((spec.fields(&["identity", "linker", "key"]), linker_key));
         let stream = self.buffer.as_ref().and_then(|buffer| buffer.jet_stream.as_ref());
         let credentials = stream.and_then(|stream| stream.credentials.as_ref());
         found.push((spec.fields(&["buffer", "jetStream", "credentials"]), credentials));

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{common::Duration, schema::positive_duration};
+use super::ConsentSignal;
+use crate::{SecretSource, common::Duration, schema::positive_duration};
 
 /// The visitor's first-party cookies, set and read by the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -13,10 +14,27 @@ pub struct Identity {
     /// host. Not set when this block is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie: Option<IdentityCookie>,
-    /// Sets the vendors' click-id cookies (`_fbc`, `_fbp`, `_gcl_aw`, `_ttp` and others) from the landing URL when consent
-    /// allows. Default: false.
+    /// Sets and prolongs the vendors' cookies (`_fbc`, `_fbp`, `_gcl_aw`, `_ttp` and others): click ids from the landing
+    /// URL, browser ids where there is none. Only with the consent that `cookies` names, by default `ad_storage`.
+    /// Default: false.
     #[serde(default, skip_serializing_if = "crate::common::is_false")]
     pub click_ids: bool,
+    /// Settings of single cookies among those that `cookie`, `linker` and `clickIds` set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 30),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub cookies: Vec<CookieSettings>,
+    /// Carries the `client_id` over to the company's other sites (FPLC): gtag's linker copies the cookie into links, and
+    /// the server takes the visitor of the first site for that of the second. Needs `cookie`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linker: Option<Linker>,
+    /// The name of a cookie by which a visitor opts out: a hit that carries it, with any value but `0` or `false`, counts as
+    /// denied in all four signals, and no cookie is set for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9_.-]+$"))]
+    pub opt_out_cookie: Option<String>,
     /// Names of further cookies that enter the event as `event.cookies`. A `*` at the end stands for any rest. Tracking
     /// cookies (`_ga*`, FPID, FPLC, `_fbp`, `_fbc`, `_gcl_*`, `_ttp` and others) always do; no other cookie ever does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -36,9 +54,70 @@ pub struct IdentityCookie {
     #[serde(default = "IdentityCookie::default_max_age_days")]
     #[schemars(range(min = 1, max = 400))]
     pub max_age_days: u32,
+    /// Keeps visitors known that gtag's own `_ga` cookie has: as long as a hit brings the id that the cookie was made from,
+    /// that id goes on to be the `client_id`. When false every visitor is a new one on the day of the switch. Default:
+    /// true.
+    #[serde(default = "IdentityCookie::default_migrate")]
+    pub migrate_from_js_client_id: bool,
+}
+
+/// How one cookie is set. What is not listed is as the cookie's own defaults say (docs/privacy.md).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CookieSettings {
+    /// The cookie's name, such as `_fbp`.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    pub name: String,
+    /// Whether the server sets it. Default: true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<bool>,
+    /// How long it lives after it was set last, in days. Browsers cut more than 400.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 400))]
+    pub max_age_days: Option<u32>,
+    /// Whether scripts cannot read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http_only: Option<bool>,
+    /// `Lax`, `Strict` or `None`. Default: Lax.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_site: Option<SameSite>,
+    /// Its domain, one of the request's host or above it. Default: the registrable domain of the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    pub domain: Option<String>,
+    /// The signals that must be `granted` before it is set. Default: `[ad_storage]`; for the cookie that holds the
+    /// `client_id` and its linker `[analytics_storage]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "set"))]
+    pub consent: Option<Vec<ConsentSignal>>,
+}
+
+/// When a browser sends a cookie along to another site (RFC 6265bis).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum SameSite {
+    /// On the way from another site by a link, too.
+    #[default]
+    Lax,
+    /// Only from the same site.
+    Strict,
+    /// Always.
+    None,
+}
+
+/// The cookie `FPLC`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Linker {
+    /// The key that its content is sealed with: any text of 32 or more random characters, the same for all containers that
+    /// link to each other.
+    pub key: SecretSource,
 }
 
 impl IdentityCookie {
+    const fn default_migrate() -> bool {
+        true
+    }
+
     fn default_name() -> String {
         "FPID".to_owned()
     }
@@ -53,6 +132,7 @@ impl Default for IdentityCookie {
         Self {
             name: Self::default_name(),
             max_age_days: Self::default_max_age_days(),
+            migrate_from_js_client_id: Self::default_migrate(),
         }
     }
 }

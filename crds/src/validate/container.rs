@@ -209,7 +209,7 @@ fn check_transformation(
     }
     let (field, parameters) = match transformation.kind() {
         None => {
-            let message = "set exactly one kind of transformation: allow, exclude, augment, hash";
+            let message = "set exactly one kind of transformation: allow, exclude, augment, hash, redact";
             report.error(at.clone(), reasons::INVALID, message);
             return;
         }
@@ -224,9 +224,16 @@ fn check_transformation(
         Some(TransformationKind::Allow(parameters)) => ("allow", parameters),
         Some(TransformationKind::Exclude(parameters)) => ("exclude", parameters),
         Some(TransformationKind::Hash(parameters)) => ("hash", parameters),
+        Some(TransformationKind::Redact(redact)) => {
+            ("redact.parameters", redact.parameters.as_deref().unwrap_or_default())
+        }
     };
     for (index, parameter) in parameters.iter().enumerate() {
-        parameter_path(parameter, &at.field(field).index(index), report);
+        parameter_path(
+            parameter,
+            &at.fields(&field.split('.').collect::<Vec<_>>()).index(index),
+            report,
+        );
     }
     named_destinations(container, transformation, at, objects, report);
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     hashing::sha256_hex,
     log::{DestinationId, LogError},
-    pipeline::lookup::LookupTables,
+    pipeline::{lookup::LookupTables, transform::View},
     plan::{ObjectInForce, Plan, PlannedDestination, Trigger, Variable},
 };
 
@@ -43,7 +43,7 @@ pub fn plan(
         trusted_proxies: container.trusted_proxies.clone(),
         cors: container.cors.clone(),
         request_bytes: container.request_bytes(),
-        ip_address: container.ip_address(),
+        policies: Arc::clone(&container.policies),
         variables: variables(container, destinations),
         lookup_tables: lookup_tables(container, destinations),
         destinations: planned,
@@ -60,6 +60,7 @@ fn planned_destination(form: &DestinationForm, id: DestinationId) -> PlannedDest
             when: form.when.clone(),
         },
         requires: form.spec.effective_consent(),
+        view: View::default(),
         delivery: form.delivery.clone(),
         vendor: Arc::clone(&form.vendor),
         tokens: form.tokens.clone(),

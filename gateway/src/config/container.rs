@@ -6,13 +6,14 @@ use ipnet::IpNet;
 use tagfleet_crds::{
     SecretSource, TaggingContainer, TaggingContainerSpec,
     conditions::reasons,
-    tagging_container::{self as crd, ClientKind as Wanted, IpAddress, LookupTable},
+    tagging_container::{self as crd, ClientKind as Wanted, LookupTable},
     validate,
 };
 
 use super::{
     finding::Finding,
     objects::{Body, Object},
+    policies,
     readable::Readable,
     rules::Rules,
     world::World,
@@ -26,7 +27,7 @@ use crate::{
         measurement_protocol::MeasurementProtocol,
         pixel::Pixel,
     },
-    pipeline::privacy::IpAddressPolicy,
+    pipeline::policies::Policies,
     secret::Secrets,
 };
 
@@ -55,6 +56,8 @@ pub struct ContainerForm {
     pub trusted_proxies: Vec<IpNet>,
     /// Who may read answers from another origin.
     pub cors: Cors,
+    /// What is done with each event before it meets destinations.
+    pub policies: Arc<Policies>,
 }
 
 /// What became of a container.
@@ -103,6 +106,7 @@ pub fn compile(
                 .flat_map(|cors| &cors.allowed_origins)
                 .map(String::as_str),
         ),
+        policies: Arc::new(policies::compile(spec)),
         spec: spec.clone(),
     });
     Compiled {
@@ -117,16 +121,6 @@ impl ContainerForm {
     #[must_use]
     pub fn request_bytes(&self) -> usize {
         usize::try_from(self.spec.effective_limits().request_bytes.bytes()).unwrap_or(usize::MAX)
-    }
-
-    /// `privacy.ipAddress`.
-    #[must_use]
-    pub fn ip_address(&self) -> IpAddressPolicy {
-        match self.spec.effective_privacy().ip_address {
-            IpAddress::Keep => IpAddressPolicy::Keep,
-            IpAddress::Truncate => IpAddressPolicy::Truncate,
-            IpAddress::Remove => IpAddressPolicy::Remove,
-        }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod live;
 pub mod manifests;
 pub mod not_in_force;
 pub mod objects;
+pub mod policies;
 pub mod readable;
 mod reading;
 pub mod report;

@@ -37,6 +37,7 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.identity", NotYet),
     ("spec.consent", NotYet),
     ("spec.privacy", Acts),
+    ("spec.enrich", NotYet),
     ("spec.privacy.bots", NotYet),
     ("spec.privacy.classes", NotYet),
     ("spec.deduplication", NotYet),

@@ -20,9 +20,10 @@ pub(super) struct Sender<'r> {
 }
 
 /// Whose address and user agent the request carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Connection {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connection {
     /// The visitor's own.
+    #[default]
     Visitor,
     /// A server's that reports what visitors did elsewhere: they say nothing of the visitor.
     Server,

@@ -31,13 +31,13 @@ use super::{
     body::{self, BodyError, BodyMemory},
     limits::Limits,
     server::Worker,
-    visitor::visitor,
+    visitor::{by_trusted_proxy, visitor},
 };
 use crate::{
     clock,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
-    pipeline::{self, Judged},
+    pipeline::{self, Dropped, Fate, Judged, visit::Visit},
     plan::Plan,
 };
 
@@ -259,17 +259,22 @@ impl ClaimedHit<'_> {
             headers,
             body,
             visitor: visitor(peer, headers, &self.plan.trusted_proxies),
+            by_trusted_proxy: by_trusted_proxy(peer, &self.plan.trusted_proxies),
             received_ms: clock::now_ms(),
         };
         let claim = self.client.claim(&request)?;
         self.metrics.invalid.inc_by(claim.invalid);
 
         let mut steps = Steps::new(STEPS_PER_HIT);
-        let judged: Vec<Judged<'_>> = claim
-            .events
-            .into_iter()
-            .map(|event| pipeline::judge(self.plan, event, &request, &mut steps))
-            .collect();
+        let visit = Visit::of(self.plan, request, claim.connection);
+        let mut judged: Vec<Judged<'_>> = Vec::with_capacity(claim.events.len());
+        for event in claim.events {
+            match pipeline::judge(self.plan, event, &visit, &mut steps) {
+                Fate::Judged(event) => judged.push(*event),
+                Fate::Dropped(Dropped::Bot) => self.metrics.bot.inc(),
+                Fate::Dropped(Dropped::Invalid) => self.metrics.invalid.inc(),
+            }
+        }
         for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
             let metrics = &self.worker.intake.metrics;
             metrics.expression_errors(&failed.object, &failed.expression, 1);

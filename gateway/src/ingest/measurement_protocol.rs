@@ -257,6 +257,7 @@ impl<'r> Common<'r> {
             normalize::Sender::Anyone => Connection::Visitor,
         };
         sender.complete(&mut fields, connection);
+        claim.connection = connection;
         claim.renamed += counts.renamed;
         claim.untrusted += counts.untrusted;
         claim.events.push(ClaimedEvent {

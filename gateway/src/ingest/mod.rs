@@ -27,6 +27,7 @@ pub mod visitor;
 use std::{borrow::Cow, net::IpAddr};
 
 pub use self::{
+    complete::Connection,
     ga4::Ga4,
     json::{Json, JsonAuth},
     measurement_protocol::MeasurementProtocol,
@@ -50,6 +51,8 @@ pub struct HitRequest<'r> {
     pub body: &'r [u8],
     /// The visitor: the right-most untrusted address.
     pub visitor: IpAddr,
+    /// Whether a proxy that the container trusts handed it on, so that its headers are believed.
+    pub by_trusted_proxy: bool,
     /// When it arrived, unix milliseconds.
     pub received_ms: i64,
 }
@@ -59,6 +62,8 @@ pub struct HitRequest<'r> {
 pub struct Claim<'r> {
     /// The events with what the hit said of consent.
     pub events: Vec<ClaimedEvent<'r>>,
+    /// Whose request it is.
+    pub connection: Connection,
     /// Events (lines of a batch) that were dropped as invalid.
     pub invalid: u64,
     /// Custom parameters that were kept as `x_<name>` because the client itself sets the field of their name.
@@ -79,6 +84,7 @@ impl Claim<'_> {
         };
         Claim {
             events: self.events.into_iter().map(owned).collect(),
+            connection: self.connection,
             invalid: self.invalid,
             renamed: self.renamed,
             untrusted: self.untrusted,

@@ -1,20 +1,29 @@
 //! The pipeline: from a client's events to records with a verdict for each destination. One file for each step, each a
 //! pure function of event and plan, called here in the order in which [`judge`] lists them.
 
+pub mod bots;
+pub mod consent;
+pub mod device;
+pub mod geo;
+pub mod identity;
 pub mod lookup;
+pub mod policies;
 pub mod privacy;
 pub mod request;
+pub mod transform;
 pub mod triggers;
+pub mod validation;
 pub mod variables;
+pub mod visit;
 
 use std::sync::Arc;
 
 use tagfleet_expressions::{Map, Steps};
 
 use crate::{
-    ingest::{ClaimedEvent, HitRequest},
+    ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::variables::Hit,
+    pipeline::{bots::BotPolicy, variables::Hit, visit::Visit},
     plan::Plan,
     record::Record,
 };
@@ -41,23 +50,52 @@ pub struct FailedExpression {
     pub reason: String,
 }
 
+/// What became of an event.
+#[derive(Debug)]
+pub enum Fate<'r> {
+    /// It is accepted.
+    Judged(Box<Judged<'r>>),
+    /// It goes no further, and is counted.
+    Dropped(Dropped),
+}
+
+/// Why an event goes no further (`tagfleet_events_total{outcome}`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// A bot's (`privacy.bots: Drop`).
+    Bot,
+    /// It breaks the tracking plan (`validation[].onInvalid: Drop`).
+    Invalid,
+}
+
 /// Judges one event: every step in order, all of them pure.
 ///
 /// `steps` is what is left of the hit's budget for expressions.
 #[must_use]
-pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, request: &HitRequest<'r>, steps: &mut Steps) -> Judged<'r> {
+pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, steps: &mut Steps) -> Fate<'r> {
     let ClaimedEvent { mut event, consent } = claimed;
+    let policies = &*plan.policies;
 
-    // Identity, bots and the consent default take their place here; whoever reads the event below sees what they left.
-    privacy::guard_ip_address(&mut event, plan.ip_address);
+    // Who sent it, and what they agreed to.
+    if visit.bot.is_some() && policies.bots == BotPolicy::Drop {
+        return Fate::Dropped(Dropped::Bot);
+    }
 
-    // Container-wide transformations, validation and deduplication come between privacy and triggers.
-    let accepted_ms = request.received_ms;
+    // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
+    if policies.device {
+        device::enrich(&mut event);
+    }
+    privacy::guard_ip_address(&mut event, policies.ip_address);
+
+    // Whether it is what the tracking plan says, and what all destinations see of it.
+
+    // Which destinations get it.
+    let accepted_ms = visit.request.received_ms;
     let request = plan
         .variables
         .iter()
         .any(|variable| variable.expression.reads_request())
-        .then(|| request::request_map(request, &event, plan.ip_address));
+        .then(|| request::request_map(&visit.request, &event, policies.ip_address));
     let mut hit = Hit::new(plan, &event, consent, request.as_ref(), steps);
     let verdicts: Vec<_> = plan
         .destinations
@@ -67,7 +105,7 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, request: &HitRequest<'r
     let meant = verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
     let vars = if meant { hit.stored_variables() } else { Map::new() };
     let expression_errors = hit.into_errors();
-    Judged {
+    Fate::Judged(Box::new(Judged {
         record: Record {
             accepted_ms,
             consent,
@@ -76,5 +114,5 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, request: &HitRequest<'r
         },
         verdicts,
         expression_errors,
-    }
+    }))
 }

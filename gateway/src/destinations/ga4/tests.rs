@@ -179,6 +179,7 @@ fn forwarded_query(query: &str, consent: Consent) -> Request {
         headers: &headers,
         body: b"",
         visitor: [203, 0, 113, 7].into(),
+        by_trusted_proxy: false,
         received_ms: NOW_MS,
     };
     let claim = Ga4::default().claim(&request).unwrap();

@@ -147,6 +147,7 @@ mod tests {
             headers,
             body,
             visitor: std::net::IpAddr::from([203, 0, 113, 7]),
+            by_trusted_proxy: false,
             received_ms: 1_768_476_420_055,
         })
     }

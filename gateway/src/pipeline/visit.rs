@@ -1,0 +1,44 @@
+//! What is known of a hit's sender: found once for a hit, however many events it brings.
+
+use super::{
+    bots::{self, Bot, BotPolicy},
+    geo::Place,
+};
+use crate::{
+    ingest::{Connection, HitRequest},
+    plan::Plan,
+};
+
+/// A hit's request, and what it says of the visitor.
+#[derive(Clone, Debug)]
+pub struct Visit<'r> {
+    /// The request.
+    pub request: HitRequest<'r>,
+    /// Whose request it is.
+    pub connection: Connection,
+    /// What speaks for a bot; nothing is looked for on a server's request, or when bots are kept.
+    pub bot: Option<Bot>,
+    /// Where the visitor is.
+    pub place: Option<Place>,
+}
+
+impl<'r> Visit<'r> {
+    /// Looks at the request once.
+    #[must_use]
+    pub fn of(plan: &Plan, request: HitRequest<'r>, connection: Connection) -> Self {
+        let policies = &plan.policies;
+        let by_visitor = connection == Connection::Visitor;
+        Self {
+            bot: (by_visitor && policies.bots != BotPolicy::Keep)
+                .then(|| bots::look(&request))
+                .flatten(),
+            place: policies
+                .geo
+                .as_ref()
+                .filter(|_| by_visitor)
+                .and_then(|geo| geo.locate(&request)),
+            connection,
+            request,
+        }
+    }
+}
