@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use super::{
     Finding, Kind, Objects, Report, Setting,
     expressions::{self, Purpose, Scope},
-    network, references,
+    identity, network, references,
 };
 use crate::{
     FieldPath, TaggingContainer, TaggingContainerSpec,
@@ -46,6 +46,7 @@ pub(super) fn validate(container: &TaggingContainer, objects: &Objects<'_>) -> (
         let path = FieldPath::spec().field("priority");
         expressions::check(priority, Purpose::Number, &scope.event_environment(), path, &mut report);
     }
+    identity::check(spec, &mut report);
     buffer(spec, &mut report);
     limits(spec, &mut report);
     if let Some(otlp) = spec.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_ref()) {

@@ -7,6 +7,7 @@
 mod container;
 mod destination;
 mod expressions;
+mod identity;
 mod network;
 mod references;
 
