@@ -1,5 +1,6 @@
 //! What the log keeps of an accepted event: everything that a destination may need later, and nothing of the request.
 
+use tagfleet_crds::tagging_container::ConsentSignal as Signal;
 use tagfleet_expressions::Map;
 
 use crate::event::Event;
@@ -39,6 +40,19 @@ pub struct Consent {
     pub ad_user_data: ConsentSignal,
     /// Personalised advertising.
     pub ad_personalization: ConsentSignal,
+}
+
+impl Consent {
+    /// The state of one signal.
+    #[must_use]
+    pub const fn state(&self, signal: Signal) -> ConsentSignal {
+        match signal {
+            Signal::AdStorage => self.ad_storage,
+            Signal::AnalyticsStorage => self.analytics_storage,
+            Signal::AdUserData => self.ad_user_data,
+            Signal::AdPersonalization => self.ad_personalization,
+        }
+    }
 }
 
 /// An accepted event with what was decided when its hit was accepted.

@@ -23,7 +23,7 @@ use tagfleet_expressions::{Map, Steps};
 use crate::{
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::{bots::BotPolicy, variables::Hit, visit::Visit},
+    pipeline::{bots::BotPolicy, identity::SetCookie, variables::Hit, visit::Visit},
     plan::Plan,
     record::Record,
 };
@@ -35,6 +35,8 @@ pub struct Judged<'r> {
     pub record: Record<'r>,
     /// The verdict for every destination of the plan.
     pub verdicts: Vec<(DestinationId, Verdict)>,
+    /// The cookies that the answer sets once the event is stored.
+    pub cookies: Vec<SetCookie>,
     /// Expressions that failed on it (`tagfleet_expression_errors_total`).
     pub expression_errors: Vec<FailedExpression>,
 }
@@ -81,6 +83,8 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
         return Fate::Dropped(Dropped::Bot);
     }
 
+    let cookies = identity::assign(&mut event, visit, &consent, &policies.identity);
+
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
     if policies.device {
         device::enrich(&mut event);
@@ -113,6 +117,7 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
             event,
         },
         verdicts,
+        cookies,
         expression_errors,
     }))
 }

@@ -28,15 +28,7 @@ pub fn verdict<'v>(destination: &'v PlannedDestination, hit: &mut Hit<'v, '_>) -
 
 /// Whether the visitor agreed to all that the destination needs; what nobody said is no agreement.
 fn consents(destination: &PlannedDestination, consent: &Consent) -> bool {
-    let granted = |signal: &Signal| {
-        let given = match signal {
-            Signal::AdStorage => consent.ad_storage,
-            Signal::AnalyticsStorage => consent.analytics_storage,
-            Signal::AdUserData => consent.ad_user_data,
-            Signal::AdPersonalization => consent.ad_personalization,
-        };
-        given == ConsentSignal::Granted
-    };
+    let granted = |signal: &Signal| consent.state(*signal) == ConsentSignal::Granted;
     destination.requires.iter().all(granted) && destination.vendor.consents(consent)
 }
 

@@ -3,6 +3,7 @@
 use super::{
     bots::{self, Bot, BotPolicy},
     geo::Place,
+    identity::Browser,
 };
 use crate::{
     ingest::{Connection, HitRequest},
@@ -20,6 +21,8 @@ pub struct Visit<'r> {
     pub bot: Option<Bot>,
     /// Where the visitor is.
     pub place: Option<Place>,
+    /// The visitor's browser, where the container sets cookies.
+    pub browser: Option<Browser<'r>>,
 }
 
 impl<'r> Visit<'r> {
@@ -37,6 +40,7 @@ impl<'r> Visit<'r> {
                 .as_ref()
                 .filter(|_| by_visitor)
                 .and_then(|geo| geo.locate(&request)),
+            browser: (by_visitor && policies.identity.is_in_use()).then(|| Browser::of(&request)),
             connection,
             request,
         }
