@@ -36,7 +36,7 @@ try {
   const context = await browser.newContext();
   const page = await context.newPage();
   const devtools = await context.newCDPSession(page);
-  const cookies = async () => (await devtools.send('Storage.getCookies')).cookies;
+  const cookies = async () => (await devtools.send('Network.getAllCookies')).cookies;
   // Any page of the shop's origin will do: what matters is whose script asks the tagging server.
   await page.goto(`${options.shop}/healthz`);
   const hit = (parameters) =>
