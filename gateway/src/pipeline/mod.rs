@@ -9,6 +9,7 @@ pub mod identity;
 pub mod lookup;
 pub mod policies;
 pub mod privacy;
+mod remembered;
 pub mod request;
 pub mod transform;
 pub mod triggers;
@@ -23,7 +24,11 @@ use tagfleet_expressions::{Map, Steps};
 use crate::{
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::{bots::BotPolicy, variables::Hit, visit::Visit},
+    pipeline::{
+        bots::{Bot, BotPolicy},
+        variables::Hit,
+        visit::Visit,
+    },
     plan::Plan,
     record::Record,
 };
@@ -77,11 +82,16 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
     let policies = &*plan.policies;
 
     // Who sent it, and what they agreed to.
-    if visit.bot.is_some() && policies.bots == BotPolicy::Drop {
+    let bot = visit.bot.as_ref();
+    if policies.bots == BotPolicy::Drop && bot.is_some_and(Bot::is_taken_for_bot) {
         return Fate::Dropped(Dropped::Bot);
     }
+    bots::mark(&mut event, bot, policies.bots);
 
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
+    if policies.geo.is_some() {
+        geo::enrich(&mut event, visit.place.as_ref(), visit.connection);
+    }
     if policies.device {
         device::enrich(&mut event);
     }
@@ -116,3 +126,6 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
         expression_errors,
     }))
 }
+
+#[cfg(test)]
+mod tests;
