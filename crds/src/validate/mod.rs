@@ -6,6 +6,7 @@
 
 mod container;
 mod destination;
+mod enrich;
 mod expressions;
 mod network;
 mod references;

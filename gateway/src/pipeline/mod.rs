@@ -9,6 +9,7 @@ pub mod identity;
 pub mod lookup;
 pub mod policies;
 pub mod privacy;
+mod remembered;
 pub mod request;
 pub mod transform;
 pub mod triggers;
@@ -24,7 +25,12 @@ use crate::{
     event::Event,
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::{bots::BotPolicy, triggers::Decision, variables::Hit, visit::Visit},
+    pipeline::{
+        bots::{Bot, BotPolicy},
+        triggers::Decision,
+        variables::Hit,
+        visit::Visit,
+    },
     plan::Plan,
     record::Record,
 };
@@ -103,11 +109,18 @@ pub fn judge_watched<'r>(
     let policies = &*plan.policies;
 
     // Who sent it, and what they agreed to.
-    if visit.bot.is_some() && policies.bots == BotPolicy::Drop {
+    let bot = visit.bot.as_ref();
+    if policies.bots == BotPolicy::Drop && bot.is_some_and(Bot::is_taken_for_bot) {
         return Fate::Dropped(Dropped::Bot);
     }
+    bots::mark(&mut event, bot, policies.bots);
+    watch.step("privacy.bots", &event);
 
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
+    if policies.geo.is_some() {
+        geo::enrich(&mut event, visit.place.as_ref(), visit.connection);
+        watch.step("enrich.geo", &event);
+    }
     if policies.device {
         device::enrich(&mut event);
         watch.step("enrich.device", &event);
@@ -149,3 +162,6 @@ pub fn judge_watched<'r>(
         expression_errors,
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 
 mod configure;
 mod desk;
+mod geo;
 mod store;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -13,7 +14,7 @@ use tagfleet_crds::tagging_container::Buffer;
 use tagfleet_process::{logging, stop::Stop};
 use tokio::runtime::Handle;
 
-use self::{configure::configure, desk::Desk, store::Store};
+use self::{configure::configure, desk::Desk, geo::GeoKeeper, store::Store};
 use crate::{
     admin::{AdminError, Serving},
     clock,
@@ -30,6 +31,7 @@ use crate::{
         server::{ServeError, Server, usual_workers},
     },
     log::{LogError, SharedLog},
+    pipeline::{device, geo::MAX_BYTES as MAX_GEO_BYTES, policies::Policies},
     plan::Plan,
 };
 
@@ -176,6 +178,7 @@ struct Gateway {
     desk: Desk,
     delivery: Supervisor,
     server: Server,
+    geo: GeoKeeper,
     /// What the log was opened with.
     buffer: Buffer,
 }
@@ -188,10 +191,17 @@ impl Gateway {
         let log = Arc::clone(&store.log);
         let plan = config.plan(&mut |name| log.register(name))?;
         desk.metrics.plan_applied(&plan);
+        let client = HttpClient::new(options.mode.addresses())?;
+        let mut geo = GeoKeeper::new(
+            Arc::new(client.clone().reading_up_to(MAX_GEO_BYTES + 1)),
+            store.folder.clone(),
+            Arc::clone(&desk.board),
+        );
+        make_ready(&plan.policies, &mut geo);
         let delivery = Supervisor::start(
             Parts {
                 log: Arc::clone(&log),
-                transport: Arc::new(HttpClient::new(options.mode.addresses())?),
+                transport: Arc::new(client),
                 dead_letters: Arc::clone(&store.dead_letters),
                 metrics: Arc::clone(&desk.metrics),
                 board: Arc::clone(&desk.board),
@@ -231,12 +241,13 @@ impl Gateway {
             desk,
             delivery,
             server,
+            geo,
             buffer,
         })
     }
 
     /// Brings the configuration into force; hits that are under way end in the one before.
-    fn apply(&self, config: &Config) {
+    fn apply(&mut self, config: &Config) {
         let plan = match config.plan(&mut |name| self.log.register(name)) {
             Ok(plan) => plan,
             Err(error) => {
@@ -256,6 +267,7 @@ impl Gateway {
             .board
             .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));
         self.delivery.apply(&plan);
+        make_ready(&plan.policies, &mut self.geo);
         self.plan.store(Arc::new(plan));
     }
 
@@ -271,5 +283,13 @@ impl Gateway {
         self.log.close();
         drop(self.desk);
         tracing::info!("stopped");
+    }
+}
+
+/// Loads what the steps of the pipeline look things up in, before the first hit needs it.
+fn make_ready(policies: &Policies, geo: &mut GeoKeeper) {
+    geo.keep(policies.geo.as_ref());
+    if policies.device {
+        device::prepare();
     }
 }
