@@ -39,7 +39,6 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.privacy", Acts),
     ("spec.enrich", NotYet),
     ("spec.privacy.bots", NotYet),
-    ("spec.privacy.classes", NotYet),
     ("spec.deduplication", NotYet),
     ("spec.validation", NotYet),
     ("spec.lookupTables", Acts),
@@ -69,7 +68,7 @@ const DESTINATION_FIELDS: &[(&str, Effect)] = &[
     ("spec.consent", Acts),
     ("spec.consent.onDenied", NotYet),
     ("spec.samplePercent", NotYet),
-    ("spec.receives", NotYet),
+    ("spec.receives", Acts),
     ("spec.paused", Acts),
     ("spec.delivery", Acts),
 ];
