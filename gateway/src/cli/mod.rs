@@ -2,6 +2,7 @@
 
 mod check;
 mod dead_letters;
+mod erase;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -24,6 +25,8 @@ enum Command {
     Check(CheckArguments),
     /// Shows the events that no vendor took, delivers them once more, or removes them.
     DeadLetters(dead_letters::DeadLettersArguments),
+    /// Erases a visitor's events: those that wait are not sent, dead letters are removed.
+    Erase(erase::EraseArguments),
 }
 
 #[derive(Debug, Args)]
@@ -46,5 +49,6 @@ pub fn run() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::DeadLetters(arguments) => dead_letters::run(&arguments),
+        Command::Erase(arguments) => erase::run(&arguments),
     }
 }
