@@ -1,6 +1,7 @@
 //! The command line (contract.md, Command lines). Exit codes: 0 done, 1 refused input, 2 wrong usage.
 
 mod check;
+mod data_flow;
 mod dead_letters;
 mod erase;
 mod serve;
@@ -37,9 +38,17 @@ struct CheckArguments {
     /// A Secret, ConfigMap or container that is nowhere in the given files is an error, not a warning.
     #[arg(long, env = "TAGFLEET_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
-    /// Where which data goes. Not in force in this version yet.
-    #[arg(long, env = "TAGFLEET_DATA_FLOW", value_parser = BoolishValueParser::new(), hide = true)]
-    data_flow: bool,
+    /// Prints who gets what, as a record of processing (GDPR, article 30): for people, or as CSV. Mistakes go to standard
+    /// error then.
+    #[arg(
+        long,
+        env = "TAGFLEET_DATA_FLOW",
+        value_name = "LAYOUT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    data_flow: Option<data_flow::Layout>,
 }
 
 /// Runs the command that the process was started with.
