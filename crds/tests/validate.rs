@@ -579,8 +579,8 @@ fn a_destination_is_checked_beyond_its_schema() {
         (
             "orders",
             "/receives",
-            json!(["personal"]),
-            "Destination/orders: spec.receives[0]: the container shop defines no class personal",
+            json!(["contact", "personal"]),
+            "Destination/orders: spec.receives[0]: the container shop defines no class contact",
         ),
         (
             "low-stock",

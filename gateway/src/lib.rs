@@ -15,6 +15,8 @@ pub mod log;
 
 pub mod delivery;
 
+pub mod erase;
+
 pub mod destinations;
 
 pub mod config;

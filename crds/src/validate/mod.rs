@@ -5,6 +5,7 @@
 //! object may be older than the rule.
 
 mod container;
+mod data_flow;
 mod destination;
 mod enrich;
 mod expressions;

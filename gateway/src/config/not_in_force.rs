@@ -38,7 +38,6 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.consent", NotYet),
     ("spec.privacy", Acts),
     ("spec.enrich", Acts),
-    ("spec.privacy.classes", NotYet),
     ("spec.deduplication", NotYet),
     ("spec.validation", NotYet),
     ("spec.lookupTables", Acts),
@@ -68,7 +67,7 @@ const DESTINATION_FIELDS: &[(&str, Effect)] = &[
     ("spec.consent", Acts),
     ("spec.consent.onDenied", NotYet),
     ("spec.samplePercent", NotYet),
-    ("spec.receives", NotYet),
+    ("spec.receives", Acts),
     ("spec.paused", Acts),
     ("spec.delivery", Acts),
 ];

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::dead_letters::Reason;
 use crate::{
     destinations::{Destination, Request},
+    erase::Erasures,
     log::{Position, Stored, codec},
     record::Record,
 };
@@ -66,6 +67,8 @@ pub struct Packed {
     pub parcels: Vec<Parcel>,
     /// The events that cannot be sent.
     pub doomed: Vec<Doomed>,
+    /// The events that were erased.
+    pub erased: Vec<Position>,
     /// Failed expressions by field path.
     pub expression_errors: Vec<(String, u64)>,
 }
@@ -83,6 +86,8 @@ pub struct Circumstances {
     pub attempts: u32,
     /// The last failure of these events.
     pub failure: Option<(String, String)>,
+    /// Whose events are not sent.
+    pub erasures: Arc<Erasures>,
 }
 
 /// Encodes events into parcels.
@@ -97,6 +102,7 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
             Err(error) => packed
                 .doomed
                 .push(doomed(event, Reason::Unreadable, error.to_string(), with)),
+            Ok(record) if with.erasures.covers(&record.event, record.accepted_ms) => packed.erased.push(event.position),
             Ok(record) if with.now_ms.saturating_sub(record.accepted_ms) > with.max_age_ms => {
                 packed
                     .doomed
@@ -271,6 +277,25 @@ impl Queue {
         taken
     }
 
+    /// Takes out single events and returns where they stood; what is left of their parcels is encoded anew.
+    pub fn forget(&mut self, which: impl Fn(&Stored) -> bool) -> Vec<Position> {
+        let mut gone = Vec::new();
+        for parcel in &mut self.parcels {
+            let before = gone.len();
+            parcel.events.retain(|event| {
+                let goes = which(event);
+                gone.extend(goes.then_some(event.position));
+                !goes
+            });
+            if gone.len() > before {
+                parcel.prepared = None;
+            }
+        }
+        self.parcels.retain(|parcel| !parcel.events.is_empty());
+        self.bytes = self.parcels.iter().map(Parcel::bytes).sum();
+        gone
+    }
+
     /// The first parcel that `which` wants and that no other of its key stands before.
     fn find(&self, which: impl Fn(&Parcel) -> bool) -> Option<usize> {
         self.free().find(|(_, parcel)| which(parcel)).map(|(at, _)| at)
@@ -370,6 +395,7 @@ mod tests {
             max_age_ms: 60_000,
             attempts: 0,
             failure: None,
+            erasures: Arc::default(),
         }
     }
 

@@ -25,6 +25,7 @@ use crate::{
         client::{ClientError, HttpClient},
         dead_letters::{DeadLetterError, routes::Routes},
     },
+    erase::{self, EraseError, Forget},
     ingest::{
         intake::Intake,
         limits::Limits,
@@ -100,6 +101,8 @@ enum StartError {
     Log(#[from] LogError),
     #[error("{0}")]
     DeadLetters(#[from] DeadLetterError),
+    #[error("{0}")]
+    Erasures(#[from] EraseError),
     #[error("{0}")]
     Client(#[from] ClientError),
     #[error("{0}")]
@@ -203,6 +206,7 @@ impl Gateway {
                 log: Arc::clone(&log),
                 transport: Arc::new(client),
                 dead_letters: Arc::clone(&store.dead_letters),
+                erasures: Arc::clone(&store.erasures),
                 metrics: Arc::clone(&desk.metrics),
                 board: Arc::clone(&desk.board),
                 state_dir: store.folder,
@@ -223,6 +227,8 @@ impl Gateway {
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
         let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
+        let places: Vec<Arc<dyn Forget>> = vec![Arc::clone(&dead_letters) as _];
+        let erasing = Arc::new(erase::routes::Routes::new(store.erasures, Arc::clone(&log), places));
         desk.admin.set_serving(Serving {
             plan: Arc::clone(&plan),
             log: Arc::clone(&log),
@@ -233,7 +239,7 @@ impl Gateway {
                     .map(|shelved| (shelved.destination, shelved.letters))
                     .collect()
             }),
-            routes: vec![routes],
+            routes: vec![routes, erasing],
         });
         Ok(Self {
             plan,

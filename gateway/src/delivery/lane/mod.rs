@@ -73,6 +73,8 @@ pub(super) struct Lane {
     expiry: watch::Receiver<Option<Position>>,
     metrics: DestinationMetrics,
     board: Arc<DestinationBoard>,
+    /// Requests to erase.
+    erased: watch::Receiver<u64>,
 
     form: Option<Arc<PlannedDestination>>,
     drain_until: Option<Instant>,
@@ -119,6 +121,7 @@ impl Lane {
         Self {
             metrics: parts.metrics.destination(&name),
             board: parts.board.destination(&name),
+            erased: parts.erasures.changes(),
             name,
             id,
             parts,
@@ -175,6 +178,7 @@ impl Lane {
                         self.expire(before).await;
                     }
                 }
+                Ok(()) = self.erased.changed() => self.forget_erased(),
                 Ok(()) = head.changed(), if waits_for_head => self.at_head = false,
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
@@ -208,6 +212,10 @@ impl Lane {
         loop {
             while let Some(returned) = self.under_way.try_join_next() {
                 self.came_back(returned);
+            }
+            if self.erased.has_changed().unwrap_or(false) {
+                self.erased.mark_unchanged();
+                self.forget_erased();
             }
             let now = Instant::now();
             self.age_out(now);
@@ -373,7 +381,26 @@ impl Lane {
             max_age_ms: i64::try_from(form.delivery.max_age.as_millis()).unwrap_or(i64::MAX),
             attempts,
             failure,
+            erasures: Arc::clone(&self.parts.erasures),
         }
+    }
+
+    /// Somebody's events are erased: those that wait here are settled now, those in the log when they are read.
+    fn forget_erased(&mut self) {
+        let erasures = &self.parts.erasures;
+        let is_erased = |event: &Stored| erasures.covers_encoded(&event.payload);
+        let mut gone = self.queue.forget(is_erased);
+        self.batch.retain(|event| {
+            let goes = is_erased(event);
+            gone.extend(goes.then_some(event.position));
+            !goes
+        });
+        self.end_erased(gone);
+    }
+
+    fn end_erased(&mut self, gone: Vec<Position>) {
+        self.endings
+            .extend(gone.into_iter().map(|position| (position, Ending::Erased)));
     }
 
     /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters.
@@ -383,6 +410,7 @@ impl Lane {
             self.queue.push(parcel);
         }
         self.doomed.extend(packed.doomed);
+        self.end_erased(packed.erased);
         for (expression, times) in packed.expression_errors {
             self.parts.metrics.expression_errors(&self.name, &expression, times);
         }
@@ -407,6 +435,7 @@ impl Lane {
             let with = self.circumstances(&form, now, parcel.attempts, parcel.failure);
             let mut packed = pack(&*form.vendor, &parcel.events, &with);
             self.doomed.append(&mut packed.doomed);
+            self.end_erased(std::mem::take(&mut packed.erased));
             for mut young in packed.parcels {
                 young.due = due;
                 self.queue.push(young);

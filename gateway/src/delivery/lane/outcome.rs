@@ -233,12 +233,26 @@ impl Lane {
     /// Shelves the doomed as dead letters; what finds no room there has expired. If the disk refuses, they wait, except
     /// those that have to make room.
     pub(super) async fn bury(&mut self) {
-        let doomed = std::mem::take(&mut self.doomed);
+        let erasures = Arc::clone(&self.parts.erasures);
+        let mut requests = erasures.changes();
+        let (erased, doomed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doomed)
+            .into_iter()
+            .partition(|doomed| erasures.covers_encoded(&doomed.event.payload));
+        self.end_erased(erased.iter().map(|doomed| doomed.event.position).collect());
         let time_ms = (self.parts.now_ms)();
         let letters: Vec<Letter> = doomed.iter().map(|doomed| letter(doomed, time_ms)).collect();
         let (store, name) = (Arc::clone(&self.parts.dead_letters), Arc::clone(&self.name));
         // The sync may take a while: not on a thread that sends.
-        let shelved = tokio::task::spawn_blocking(move || store.append(&name, &letters)).await;
+        let shelved = tokio::task::spawn_blocking(move || {
+            let shelved = store.append(&name, &letters);
+            // A request to erase may have searched the shelves just before.
+            if requests.has_changed().unwrap_or(false) {
+                requests.mark_unchanged();
+                store.remove_erased(&erasures)?;
+            }
+            shelved
+        })
+        .await;
         match shelved {
             Ok(Ok(kept)) => {
                 if let Some(first) = doomed.first() {
