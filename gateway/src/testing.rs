@@ -33,6 +33,7 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
             ip_address: IpAddressPolicy::Keep,
             ..Policies::default()
         }),
+        duplicate_keys: None,
         variables: Vec::new(),
         lookup_tables: Arc::default(),
         destinations: destinations.into_iter().map(Arc::new).collect(),

@@ -2,7 +2,10 @@
 
 use tagfleet_crds::{TaggingContainerSpec, tagging_container::IpAddress};
 
-use crate::pipeline::{policies::Policies, privacy::IpAddressPolicy};
+use crate::{
+    deduplication::Limits,
+    pipeline::{policies::Policies, privacy::IpAddressPolicy},
+};
 
 /// Compiles what validation has let pass.
 #[must_use]
@@ -14,6 +17,10 @@ pub fn compile(spec: &TaggingContainerSpec) -> Policies {
             IpAddress::Truncate => IpAddressPolicy::Truncate,
             IpAddress::Remove => IpAddressPolicy::Remove,
         },
+        deduplication: spec.deduplication.as_ref().map(|wanted| Limits {
+            window_s: u32::try_from(wanted.window.get().as_millis().div_ceil(1_000)).unwrap_or(u32::MAX),
+            max_entries: wanted.max_entries,
+        }),
         ..Policies::default()
     }
 }

@@ -256,13 +256,14 @@ impl<'r> Common<'r> {
             normalize::Sender::Authenticated => Connection::Server,
             normalize::Sender::Anyone => Connection::Visitor,
         };
-        sender.complete(&mut fields, connection);
+        let has_own_id = sender.complete(&mut fields, connection);
         claim.connection = connection;
         claim.renamed += counts.renamed;
         claim.untrusted += counts.untrusted;
         claim.events.push(ClaimedEvent {
             event: Event::from(fields.into_map()),
             consent: self.consent,
+            has_own_id,
         });
     }
 }

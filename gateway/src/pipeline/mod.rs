@@ -21,6 +21,7 @@ use std::sync::Arc;
 use tagfleet_expressions::{Map, Steps};
 
 use crate::{
+    deduplication::Key,
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
     pipeline::{bots::BotPolicy, variables::Hit, visit::Visit},
@@ -37,6 +38,8 @@ pub struct Judged<'r> {
     pub verdicts: Vec<(DestinationId, Verdict)>,
     /// Expressions that failed on it (`tagfleet_expression_errors_total`).
     pub expression_errors: Vec<FailedExpression>,
+    /// By what a repeat of it is known; none while deduplication is off, and for an event without an id of its sender's.
+    pub duplicate_key: Option<Key>,
 }
 
 /// An expression that failed on an event: it counted as false (a `when`) or null (a variable).
@@ -73,7 +76,11 @@ pub enum Dropped {
 /// `steps` is what is left of the hit's budget for expressions.
 #[must_use]
 pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, steps: &mut Steps) -> Fate<'r> {
-    let ClaimedEvent { mut event, consent } = claimed;
+    let ClaimedEvent {
+        mut event,
+        consent,
+        has_own_id,
+    } = claimed;
     let policies = &*plan.policies;
 
     // Who sent it, and what they agreed to.
@@ -86,6 +93,10 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
         device::enrich(&mut event);
     }
     privacy::guard_ip_address(&mut event, policies.ip_address);
+
+    // By what a repeat is known: the event as its sender made it, for the visitor that it turned out to be.
+    let key_maker = plan.duplicate_keys.as_ref().filter(|_| has_own_id);
+    let duplicate_key = key_maker.map(|keys| keys.key(&event));
 
     // Whether it is what the tracking plan says, and what all destinations see of it.
 
@@ -114,5 +125,6 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
         },
         verdicts,
         expression_errors,
+        duplicate_key,
     }))
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::deduplication::Limits;
+
 use super::{
     bots::BotPolicy, consent::ConsentPolicy, geo::GeoSource, identity::IdentityPolicy, privacy::IpAddressPolicy,
     transform::Transformation, validation::Rule,
@@ -24,6 +26,8 @@ pub struct Policies {
     pub ip_address: IpAddressPolicy,
     /// `validation`.
     pub validation: Vec<Rule>,
+    /// `deduplication`; none: off.
+    pub deduplication: Option<Limits>,
     /// `transformations` without `destinations`.
     pub transformations: Vec<Transformation>,
 }
