@@ -4,6 +4,7 @@
 
 pub mod conditions;
 pub mod destination;
+pub mod event_schema;
 pub mod generated;
 pub mod lookup_table;
 pub mod schema;

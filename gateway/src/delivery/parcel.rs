@@ -97,6 +97,12 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
             Err(error) => packed
                 .doomed
                 .push(doomed(event, Reason::Unreadable, error.to_string(), with)),
+            Ok(Record {
+                rejected: Some(breach), ..
+            }) => {
+                let message = format!("breaks the tracking plan: {breach}");
+                packed.doomed.push(doomed(event, Reason::Invalid, message, with));
+            }
             Ok(record) if with.now_ms.saturating_sub(record.accepted_ms) > with.max_age_ms => {
                 packed
                     .doomed
@@ -414,6 +420,29 @@ mod tests {
             ]
         );
         assert_eq!(packed.doomed[2].message, "no client_id");
+    }
+
+    #[test]
+    fn an_event_that_breaks_the_tracking_plan_is_a_dead_letter_however_old() {
+        let mut payload = Vec::new();
+        let record = Record {
+            rejected: Some("/value: type".into()),
+            ..Record::default()
+        };
+        codec::encode(&record, &mut payload);
+        let event = Stored {
+            position: Position(7),
+            payload: payload.into(),
+        };
+        let vendor = Scripted(Encoding {
+            requests: vec![encoded(vec![0])],
+            ..Encoding::default()
+        });
+        let packed = pack(&vendor, &[event], &circumstances());
+        assert!(packed.parcels.is_empty());
+        let doomed = &packed.doomed[0];
+        assert_eq!(doomed.reason, Reason::Invalid);
+        assert_eq!(doomed.message, "breaks the tracking plan: /value: type");
     }
 
     #[test]

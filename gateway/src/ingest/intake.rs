@@ -285,8 +285,14 @@ impl ClaimedHit<'_> {
             match pipeline::judge(self.plan, event, &visit, &mut steps) {
                 Fate::Judged(event) => judged.push(*event),
                 Fate::Dropped(Dropped::Bot) => self.metrics.bot.inc(),
-                Fate::Dropped(Dropped::Invalid) => self.metrics.invalid.inc(),
+                Fate::Dropped(Dropped::Invalid(rules)) => {
+                    self.metrics.invalid.inc();
+                    self.count_broken(&rules);
+                }
             }
+        }
+        for judged in &judged {
+            self.count_broken(&judged.broken_rules);
         }
         for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
             let metrics = &self.worker.intake.metrics;
@@ -322,6 +328,12 @@ impl ClaimedHit<'_> {
                 let several: Vec<_> = several.iter().map(accepted).collect();
                 appender.append(&several).map(Some)
             }
+        }
+    }
+
+    fn count_broken(&self, rules: &[usize]) {
+        for rule in rules {
+            self.worker.intake.metrics.invalid_event(*rule);
         }
     }
 

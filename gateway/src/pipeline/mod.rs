@@ -18,6 +18,7 @@ pub mod visit;
 
 use std::sync::Arc;
 
+use tagfleet_crds::tagging_container::OnInvalid;
 use tagfleet_expressions::{Map, Steps};
 
 use crate::{
@@ -40,6 +41,8 @@ pub struct Judged<'r> {
     pub expression_errors: Vec<FailedExpression>,
     /// By what a repeat of it is known; none while deduplication is off, and for an event without an id of its sender's.
     pub duplicate_key: Option<Key>,
+    /// The rules of the tracking plan that it breaks, by their places; it goes on all the same.
+    pub broken_rules: Vec<usize>,
 }
 
 /// An expression that failed on an event: it counted as false (a `when`) or null (a variable).
@@ -63,12 +66,12 @@ pub enum Fate<'r> {
 }
 
 /// Why an event goes no further (`tagfleet_events_total{outcome}`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// A bot's (`privacy.bots: Drop`).
     Bot,
-    /// It breaks the tracking plan (`validation[].onInvalid: Drop`).
-    Invalid,
+    /// It breaks the tracking plan (`validation[].onInvalid: Drop`): the rules that it breaks, by their places.
+    Invalid(Vec<usize>),
 }
 
 /// Judges one event: every step in order, all of them pure.
@@ -99,6 +102,15 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
     let duplicate_key = key_maker.map(|keys| keys.key(&event));
 
     // Whether it is what the tracking plan says, and what all destinations see of it.
+    let (mut broken_rules, mut rejected) = (Vec::new(), None);
+    if let Some(breach) = policies.tracking_plan.check(&event) {
+        match breach.consequence {
+            OnInvalid::Drop => return Fate::Dropped(Dropped::Invalid(breach.rules)),
+            OnInvalid::DeadLetter => rejected = Some(breach.reason()),
+            OnInvalid::Mark => breach.mark(&mut event),
+        }
+        broken_rules = breach.rules;
+    }
 
     // Which destinations get it.
     let accepted_ms = visit.request.received_ms;
@@ -122,10 +134,12 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
             consent,
             vars,
             event,
+            rejected,
             ..Record::default()
         },
         verdicts,
         expression_errors,
         duplicate_key,
+        broken_rules,
     }))
 }
