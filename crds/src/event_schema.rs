@@ -29,7 +29,9 @@ impl EventSchema {
         let schema = Value::Object(schema.clone());
         let bytes = schema.to_string().len();
         if bytes > MAX_BYTES {
-            return Err(format!("the schema has {bytes} bytes, more than {MAX_BYTES}: split it into several rules"));
+            return Err(format!(
+                "the schema has {bytes} bytes, more than {MAX_BYTES}: split it into several rules"
+            ));
         }
         let validator = jsonschema::options()
             .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES))
@@ -147,7 +149,9 @@ mod tests {
     #[test]
     fn a_few_breaches_are_told_and_no_endless_name() {
         let schema = compile(json!({"additionalProperties": {"type": "number"}})).unwrap();
-        let event: Map<String, Value> = (0..1_000).map(|n| (format!("{n}{}", "x".repeat(5_000)), json!("a"))).collect();
+        let event: Map<String, Value> = (0..1_000)
+            .map(|n| (format!("{n}{}", "x".repeat(5_000)), json!("a")))
+            .collect();
         let breaches = schema.breaches(&event.into());
         assert_eq!(breaches.len(), MAX_BREACHES);
         assert!(breaches.iter().all(|breach| breach.len() < 140), "{breaches:?}");
@@ -171,7 +175,11 @@ mod tests {
     fn what_does_not_compile_is_told() {
         let error = |schema: Value| compile(schema).unwrap_err();
         assert!(error(json!({"properties": {"value": {"type": "nmber"}}})).starts_with("/properties/value/type: "));
-        for remote in ["https://schemas.shop.example/event.json", "file:///etc/passwd", "other.json"] {
+        for remote in [
+            "https://schemas.shop.example/event.json",
+            "file:///etc/passwd",
+            "other.json",
+        ] {
             let error = error(json!({"properties": {"value": {"$ref": remote}}}));
             assert!(error.contains("is followed within the schema only"), "{error}");
         }
@@ -205,7 +213,10 @@ mod tests {
             let next = format!("#/$defs/d{level}");
             doubling = json!({"allOf": [{"$ref": next}, {"$ref": next, "title": "again"}]});
         }
-        doubling.as_object_mut().unwrap().insert("$defs".into(), definitions.into());
+        doubling
+            .as_object_mut()
+            .unwrap()
+            .insert("$defs".into(), definitions.into());
         for schema in [json!({"$ref": "#"}), json!({"allOf": [{"$ref": "#"}]}), doubling] {
             if let Ok(schema) = compile(schema) {
                 schema.allows(&json!({"value": 1}));

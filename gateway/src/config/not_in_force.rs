@@ -193,15 +193,15 @@ mod tests {
             findings(
                 "apiVersion: tagfleet.dev/v1alpha1\nkind: TaggingContainer\nmetadata: {name: shop}\nspec:\n  \
                  clients:\n  - name: gtag\n    scripts: {ids: [G-1]}\n  privacy: {ipAddress: Remove, bots: Drop}\n  \
-                 deduplication: {}\n  priority: \"1\"\n  identity:\n"
+                 telemetry: {}\n  priority: \"1\"\n  identity:\n"
             ),
             [
                 "shop.yaml:7:5: TaggingContainer/shop: spec.clients[0].scripts: is not in force in this version yet: \
                  take it out",
                 "shop.yaml:8:38: TaggingContainer/shop: spec.privacy.bots: is not in force in this version yet: take \
                  it out",
-                "shop.yaml:9:3: TaggingContainer/shop: spec.deduplication: is not in force in this version yet: take \
-                 it out",
+                "shop.yaml:9:3: TaggingContainer/shop: spec.telemetry: is not in force in this version yet: take it \
+                 out",
                 "shop.yaml:10:13: TaggingContainer/shop: spec.priority: is not in force in this version yet: take it \
                  out",
             ]

@@ -45,3 +45,41 @@ fn tracking_plan(rules: &[ValidationRule]) -> TrackingPlan {
     });
     TrackingPlan::new(compiled.collect())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    fn policies(spec: serde_json::Value) -> Policies {
+        compile(&serde_json::from_value(spec).unwrap())
+    }
+
+    #[test]
+    fn deduplication_is_off_unless_it_is_written_and_no_window_is_cut_short() {
+        assert_eq!(policies(json!({})).deduplication, None);
+        let limits = |deduplication| policies(json!({"deduplication": deduplication})).deduplication.unwrap();
+        let usual = Limits {
+            window_s: 48 * 3600,
+            max_entries: 1_000_000,
+        };
+        assert_eq!(limits(json!({})), usual);
+        let own = Limits {
+            window_s: 2,
+            max_entries: 7,
+        };
+        assert_eq!(limits(json!({"window": "1500ms", "maxEntries": 7})), own);
+    }
+
+    #[test]
+    fn a_rule_marks_unless_it_says_otherwise() {
+        let plan = policies(json!({"validation": [{"schema": {"required": ["value"]}}]})).tracking_plan;
+        let event = crate::testing::record(json!({"event_name": "purchase"})).event;
+        assert_eq!(
+            plan.check(&event).unwrap().consequence,
+            tagfleet_crds::tagging_container::OnInvalid::Mark
+        );
+    }
+}

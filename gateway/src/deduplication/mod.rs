@@ -29,12 +29,12 @@ use std::{
     time::Duration,
 };
 
+use self::{index::Index, journal::Journal};
 pub use self::{
     index::{Limits, Standing},
     key::{Key, KeyMaker},
     outcome::Outcome,
 };
-use self::{index::Index, journal::Journal};
 
 /// How often the journal is synced.
 const TENDED_EVERY: Duration = Duration::from_secs(1);

@@ -47,7 +47,10 @@ fn seen(deduplication: &Arc<Deduplication>, id: u32, now_ms: i64) -> bool {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.sort();
     files
 }
@@ -84,10 +87,7 @@ fn other_limits_are_in_force_at_once() {
     deduplication.set_limits(Some(LIMITS), NOW);
     hit(&deduplication, 1, NOW);
     hit(&deduplication, 2, NOW + 60_000);
-    let shorter = Limits {
-        window_s: 30,
-        ..LIMITS
-    };
+    let shorter = Limits { window_s: 30, ..LIMITS };
     deduplication.set_limits(Some(shorter), NOW + 60_000);
     assert!(!seen(&deduplication, 1, NOW + 60_000));
     assert!(seen(&deduplication, 2, NOW + 60_000));
@@ -174,7 +174,13 @@ fn of_many_at_once_one_is_new() {
     let deduplication = open(folder.path(), limits, NOW);
     let new: u32 = thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| (0..EVENTS).map(|id| u32::from(hit(&deduplication, id, NOW))).sum::<u32>()))
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..EVENTS)
+                        .map(|id| u32::from(hit(&deduplication, id, NOW)))
+                        .sum::<u32>()
+                })
+            })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });

@@ -299,7 +299,12 @@ impl ClaimedHit<'_> {
             metrics.expression_errors(&failed.object, &failed.expression, 1);
         }
         let intake = &self.worker.intake;
-        let mut repeats = Repeats::take_from(&mut judged, &intake.deduplication, self.metrics, visit.request.received_ms);
+        let mut repeats = Repeats::take_from(
+            &mut judged,
+            &intake.deduplication,
+            self.metrics,
+            visit.request.received_ms,
+        );
         let commit = self.append(&judged)?.map(|commit| Awaited {
             commit: Some(repeats.confirmed_by(commit)),
             events: judged.len() as u64,

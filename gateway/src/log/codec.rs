@@ -405,16 +405,22 @@ mod tests {
         });
         let applied = prop::collection::vec("[a-z]{0,8}".prop_map(Cow::Owned), 0..3);
         let rejected = prop::option::of(".{0,8}".prop_map(Cow::Owned));
-        (any::<i64>(), consent, fields(values()), fields(values()), applied, rejected).prop_map(
-            |(accepted_ms, consent, vars, event, applied, rejected)| Record {
+        (
+            any::<i64>(),
+            consent,
+            fields(values()),
+            fields(values()),
+            applied,
+            rejected,
+        )
+            .prop_map(|(accepted_ms, consent, vars, event, applied, rejected)| Record {
                 accepted_ms,
                 consent,
                 vars,
                 event: event.into(),
                 applied,
                 rejected,
-            },
-        )
+            })
     }
 
     fn encoded(record: &Record<'_>) -> Vec<u8> {

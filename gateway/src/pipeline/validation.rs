@@ -50,9 +50,10 @@ impl TrackingPlan {
     #[must_use]
     pub fn new(rules: Vec<Rule>) -> Self {
         let applies = |name: Option<&String>| {
-            let applying = rules.iter().enumerate().filter(|(_, rule)| {
-                rule.events.is_empty() || name.is_some_and(|name| rule.events.contains(name))
-            });
+            let applying = rules
+                .iter()
+                .enumerate()
+                .filter(|(_, rule)| rule.events.is_empty() || name.is_some_and(|name| rule.events.contains(name)));
             applying.map(|(place, _)| place).collect::<Vec<_>>()
         };
         let names = rules.iter().flat_map(|rule| &rule.events);
@@ -157,9 +158,17 @@ mod tests {
     #[test]
     fn an_event_is_checked_by_the_rules_for_its_name_and_those_for_all() {
         let plan = TrackingPlan::new(vec![
-            rule(&["purchase", "refund"], OnInvalid::Drop, json!({"required": ["transaction_id"]})),
+            rule(
+                &["purchase", "refund"],
+                OnInvalid::Drop,
+                json!({"required": ["transaction_id"]}),
+            ),
             rule(&[], OnInvalid::Mark, json!({"required": ["page_location"]})),
-            rule(&["purchase"], OnInvalid::DeadLetter, json!({"properties": {"value": {"type": "number"}}})),
+            rule(
+                &["purchase"],
+                OnInvalid::DeadLetter,
+                json!({"properties": {"value": {"type": "number"}}}),
+            ),
         ]);
         let check = |event| plan.check(&testing::record(event).event);
         let page = json!("https://shop.example/");
@@ -167,7 +176,10 @@ mod tests {
         let breach = check(json!({"event_name": "page_view"})).unwrap();
         assert_eq!((breach.rules, breach.consequence), (vec![1], OnInvalid::Mark));
         let breach = check(json!({"event_name": "purchase", "transaction_id": "T-1", "value": "jane"})).unwrap();
-        assert_eq!((&*breach.rules, breach.consequence), (&[1, 2][..], OnInvalid::DeadLetter));
+        assert_eq!(
+            (&*breach.rules, breach.consequence),
+            (&[1, 2][..], OnInvalid::DeadLetter)
+        );
         assert_eq!(breach.reason(), "/: required (page_location); /value: type");
         let breach = check(json!({"event_name": "refund", "page_location": page})).unwrap();
         assert_eq!((breach.rules, breach.consequence), (vec![0], OnInvalid::Drop));
@@ -183,7 +195,13 @@ mod tests {
         breach.mark(&mut event);
         assert_eq!(
             serde_json::to_value(event.get(MARK)).unwrap(),
-            json!(["/: required (a)", "/: required (b)", "/: required (c)", "/: required (d)", "/: required (e)"])
+            json!([
+                "/: required (a)",
+                "/: required (b)",
+                "/: required (c)",
+                "/: required (d)",
+                "/: required (e)"
+            ])
         );
     }
 }

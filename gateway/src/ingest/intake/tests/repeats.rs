@@ -106,10 +106,7 @@ async fn what_the_log_did_not_take_is_no_repeat() {
 /// A repeat that comes while the log has not answered for the first shares its fate.
 #[tokio::test]
 async fn a_repeat_waits_for_the_first() {
-    for (outcome, status, duplicates) in [
-        (Ok(()), 204, 1),
-        (Err(AppendError::Device("full".into())), 503, 0),
-    ] {
+    for (outcome, status, duplicates) in [(Ok(()), 204, 1), (Err(AppendError::Device("full".into())), 503, 0)] {
         let log = Arc::new(Gated::default());
         let gateway = deduplicating(Arc::clone(&log) as SharedLog, &Arc::new(Deduplication::in_memory()));
         let mut first = gateway.connect();
@@ -155,7 +152,12 @@ async fn what_breaks_the_tracking_plan_is_dropped_marked_or_rejected_and_counted
         let lines = [event(name, "7.5"), event(name, "\"jane\"")].join("\n");
         assert_eq!(gateway.ask("POST", "/v1/events", &[], &lines).status, 204);
     }
-    assert_eq!(gateway.ask("POST", "/v1/events", &[], &event("dropped", "\"jane\"")).status, 204);
+    assert_eq!(
+        gateway
+            .ask("POST", "/v1/events", &[], &event("dropped", "\"jane\""))
+            .status,
+        204
+    );
     let id = gateway.log.register("orders").unwrap();
     let chunk = gateway.log.reader(id).unwrap().read(1_000, 1_000_000).unwrap();
     let stored: Vec<_> = chunk
@@ -164,7 +166,11 @@ async fn what_breaks_the_tracking_plan_is_dropped_marked_or_rejected_and_counted
         .map(|stored| {
             let record = codec::decode(&stored.payload).unwrap();
             let mark = serde_json::to_value(record.event.get("x_invalid")).unwrap();
-            (record.event.name().to_owned(), mark, record.rejected.as_deref().map(str::to_owned))
+            (
+                record.event.name().to_owned(),
+                mark,
+                record.rejected.as_deref().map(str::to_owned),
+            )
         })
         .collect();
     let entry = |name: &str, mark: serde_json::Value, rejected: Option<&str>| {
