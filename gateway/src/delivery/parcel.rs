@@ -8,6 +8,7 @@ use super::dead_letters::Reason;
 use crate::{
     destinations::{Destination, Request},
     log::{Position, Stored, codec},
+    pipeline::validation,
     record::Record,
 };
 
@@ -100,8 +101,9 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
             Ok(Record {
                 rejected: Some(breach), ..
             }) => {
-                let message = format!("breaks the tracking plan: {breach}");
-                packed.doomed.push(doomed(event, Reason::Invalid, message, with));
+                packed
+                    .doomed
+                    .push(doomed(event, Reason::Invalid, validation::rejection(&breach), with));
             }
             Ok(record) if with.now_ms.saturating_sub(record.accepted_ms) > with.max_age_ms => {
                 packed

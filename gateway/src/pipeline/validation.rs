@@ -122,6 +122,12 @@ impl Breach {
     }
 }
 
+/// What is told of an event that becomes a dead letter for what it breaks.
+#[must_use]
+pub fn rejection(breach: &str) -> String {
+    format!("breaks the tracking plan: {breach}")
+}
+
 /// The label of a rule in `tagfleet_invalid_events_total`: where it stands in the container.
 #[must_use]
 pub fn label(place: usize) -> String {
