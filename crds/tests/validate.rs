@@ -486,6 +486,21 @@ fn a_container_is_checked_beyond_its_schema() {
             "warning: TaggingContainer/shop: spec.transformations[2].destinations[0]: the Destination order is nowhere",
         ),
         (
+            "/validation",
+            json!([{"schema": {"required": ["value"]}}, {"schema": {"properties": {"value": {"type": "nmber"}}}}]),
+            "TaggingContainer/shop: spec.validation[1].schema: /properties/value/type: \"nmber\" is not",
+        ),
+        (
+            "/validation",
+            json!([{"schema": {"$ref": "https://schemas.shop.example/event.json"}}]),
+            "TaggingContainer/shop: spec.validation[0].schema: Resource 'https://schemas.shop.example/event.json'",
+        ),
+        (
+            "/validation",
+            json!([{"events": ["purchase"], "schema": {}}]),
+            "warning: TaggingContainer/shop: spec.validation[0].schema: an empty schema allows every event",
+        ),
+        (
             "/telemetry",
             json!({"otlp": {"endpoint": "grpc://collector"}}),
             "TaggingContainer/shop: spec.telemetry.otlp.endpoint: must begin with http:// or https://",

@@ -11,6 +11,8 @@ pub mod activation;
 
 pub mod record;
 
+pub mod deduplication;
+
 pub mod log;
 
 pub mod delivery;

@@ -23,7 +23,7 @@ use tagfleet_process::metrics::Registrar;
 pub use scrape::Sources;
 pub(crate) use scrape::lag;
 
-use crate::{plan::Plan, status::Totals};
+use crate::{pipeline::validation, plan::Plan, status::Totals};
 
 /// Seconds that resolve 1 ms to 1 s; 0.1 is the bound of the default objective `monitoring.objectives.latency`.
 const REQUEST_SECONDS: &[f64] = &[
@@ -66,6 +66,8 @@ pub struct Metrics {
     config_errors: IntCounterVec,
     /// `tagfleet_expression_errors_total` by object and expression.
     expression_errors: IntCounterVec,
+    /// `tagfleet_invalid_events_total` by rule.
+    invalid_events: IntCounterVec,
     derived: Mutex<Derived>,
 }
 
@@ -142,6 +144,12 @@ impl Metrics {
                 "Failures of an expression at run time; it counted as false or null then.",
                 &["object", "expression"],
             )?,
+            invalid_events: registrar.counters(
+                "tagfleet_invalid_events_total",
+                "Events that broke a rule of the tracking plan, by the rule's place in the container: validation[0] is \
+                 the first.",
+                &["rule"],
+            )?,
             derived: Mutex::new(Derived::new(&registrar)?),
             registry,
         })
@@ -158,6 +166,13 @@ impl Metrics {
         retain(&self.requests, "client", known_client);
         retain(&self.request_duration, "client", known_client);
         retain(&self.events, "client", known_client);
+
+        let rules: BTreeSet<String> = (0..plan.policies.tracking_plan.len()).map(validation::label).collect();
+        retain(&self.invalid_events, "rule", |rule| rules.contains(rule));
+        for rule in &rules {
+            // A series from the start, so that rates have a zero.
+            self.invalid_events.with_label_values(&[rule.as_str()]);
+        }
 
         let destinations: BTreeSet<&str> = plan.destinations.iter().map(|destination| &*destination.name).collect();
         let known_destination = |destination: &str| destinations.contains(destination);
@@ -225,6 +240,11 @@ impl Metrics {
         self.expression_errors
             .with_label_values(&[object, expression])
             .inc_by(times);
+    }
+
+    /// Counts an event that broke the rule of the tracking plan at this place.
+    pub fn invalid_event(&self, rule: usize) {
+        self.invalid_events.with_label_values(&[validation::label(rule)]).inc();
     }
 }
 

@@ -7,6 +7,7 @@ use tagfleet_crds::tagging_container::ConsentSignal;
 use tagfleet_expressions::Expression;
 
 use crate::{
+    deduplication::KeyMaker,
     destinations::Destination,
     log::DestinationId,
     pipeline::{lookup::LookupTables, policies::Policies, transform::View},
@@ -30,6 +31,8 @@ pub struct Plan {
     pub request_bytes: usize,
     /// What is done with each event before it meets destinations.
     pub policies: Arc<Policies>,
+    /// What makes the keys by which repeats are known; none while deduplication is off.
+    pub duplicate_keys: Option<KeyMaker>,
     /// The variables, each before those that read it.
     pub variables: Vec<Variable>,
     /// The lookup tables by name.

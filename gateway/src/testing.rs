@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
-use tagfleet_expressions::{Environment, Expression, Map, Value};
+use tagfleet_expressions::{Environment, Expression, Value};
 
 use crate::{
     destinations::{
@@ -16,7 +16,7 @@ use crate::{
     log::DestinationId,
     pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
-    record::{Consent, Record},
+    record::Record,
 };
 
 /// A plan of the container `shop` with these clients and destinations, everything else at its default.
@@ -33,6 +33,7 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
             ip_address: IpAddressPolicy::Keep,
             ..Policies::default()
         }),
+        duplicate_keys: None,
         variables: Vec::new(),
         lookup_tables: Arc::default(),
         destinations: destinations.into_iter().map(Arc::new).collect(),
@@ -78,9 +79,8 @@ pub(crate) fn record(event: serde_json::Value) -> Record<'static> {
     let event = Event::from(fields);
     Record {
         accepted_ms: event.timestamp_ms().unwrap_or_default(),
-        consent: Consent::default(),
-        vars: Map::new(),
         event,
+        ..Record::default()
     }
 }
 

@@ -471,6 +471,8 @@ fn encode(vendor: &dyn Destination, event: JsonMap<String, Json>) -> Option<Stri
     let granted = ConsentSignal::Granted;
     let record = Record {
         accepted_ms: NOW_MS,
+        applied: Vec::new(),
+        rejected: None,
         consent: Consent {
             ad_storage: granted,
             analytics_storage: granted,
@@ -628,6 +630,8 @@ fn a_vendors_host_is_where_its_requests_go() {
         };
         let record = Record {
             accepted_ms: NOW_MS,
+            applied: Vec::new(),
+            rejected: None,
             consent: Consent::default(),
             vars: Map::new(),
             event: Event::from(fields),

@@ -200,8 +200,9 @@ pub struct Deduplication {
     #[serde(default = "Deduplication::default_window")]
     #[schemars(extend("x-kubernetes-validations" = [positive_duration("720h")]))]
     pub window: Duration,
-    /// How many events are remembered at most; whichever limit ends first. Per pod with `buffer.disk`, across the fleet
-    /// with `buffer.jetStream`. Default: 1000000.
+    /// How many events are remembered at most; whichever limit ends first. Each takes about 36 bytes of memory and up to 30
+    /// bytes of disk. Per pod with `buffer.disk`, over restarts too; across the fleet with `buffer.jetStream`; with
+    /// `buffer.memory` until the process ends. Default: 1000000.
     #[serde(default = "Deduplication::default_max_entries")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub max_entries: u32,

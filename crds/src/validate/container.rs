@@ -13,6 +13,7 @@ use super::{
 use crate::{
     FieldPath, TaggingContainer, TaggingContainerSpec,
     conditions::reasons,
+    event_schema::EventSchema,
     lookup_table::Table,
     tagging_container::{BufferKind, ClientKind, Transformation, TransformationKind},
 };
@@ -46,6 +47,7 @@ pub(super) fn validate(container: &TaggingContainer, objects: &Objects<'_>) -> (
         let path = FieldPath::spec().field("priority");
         expressions::check(priority, Purpose::Number, &scope.event_environment(), path, &mut report);
     }
+    tracking_plan(spec, &mut report);
     buffer(spec, &mut report);
     limits(spec, &mut report);
     enrich::check(spec, objects.setting, &mut report);
@@ -279,6 +281,19 @@ fn named_destinations(
             reasons::DESTINATION_NOT_FOUND,
             message,
         );
+    }
+}
+
+/// Whether the schemas compile.
+fn tracking_plan(spec: &TaggingContainerSpec, report: &mut Report) {
+    for (index, rule) in spec.validation.iter().enumerate() {
+        let path = FieldPath::spec().field("validation").index(index).field("schema");
+        if rule.schema.is_empty() {
+            let message = "an empty schema allows every event";
+            report.warning(path, reasons::NO_EFFECT, message);
+        } else if let Err(mistake) = EventSchema::compile(&rule.schema) {
+            report.error(path, reasons::INVALID, mistake);
+        }
     }
 }
 

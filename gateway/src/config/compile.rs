@@ -44,6 +44,8 @@ pub fn plan(
         cors: container.cors.clone(),
         request_bytes: container.request_bytes(),
         policies: Arc::clone(&container.policies),
+        // Its secret is kept beside the log, so that who opened that fills it in.
+        duplicate_keys: None,
         variables: variables(container, destinations),
         lookup_tables: lookup_tables(container, destinations),
         destinations: planned,

@@ -173,6 +173,7 @@ fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client
         }),
         Wanted::MeasurementProtocol(protocol) => ClientKind::MeasurementProtocol(MeasurementProtocol {
             api_secret: secrets(&protocol.api_secret)?,
+            measurement_ids: protocol.measurement_ids.clone(),
         }),
         Wanted::Json(json) => {
             let auth = json.auth.clone().unwrap_or_default();

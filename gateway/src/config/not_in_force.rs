@@ -31,15 +31,14 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.replicas", ClusterOnly),
     ("spec.clients", Acts),
     ("spec.clients[].scripts", NotYet),
-    ("spec.clients[].measurementProtocol.measurementIds", NotYet),
     ("spec.trustedProxies", Acts),
     ("spec.cors", Acts),
     ("spec.identity", NotYet),
     ("spec.consent", NotYet),
     ("spec.privacy", Acts),
     ("spec.enrich", Acts),
-    ("spec.deduplication", NotYet),
-    ("spec.validation", NotYet),
+    ("spec.deduplication", Acts),
+    ("spec.validation", Acts),
     ("spec.lookupTables", Acts),
     ("spec.variables", Acts),
     ("spec.transformations", NotYet),
@@ -191,16 +190,14 @@ mod tests {
         assert_eq!(
             findings(
                 "apiVersion: tagfleet.dev/v1alpha1\nkind: TaggingContainer\nmetadata: {name: shop}\nspec:\n  \
-                 clients:\n  - name: gtag\n    scripts: {ids: [G-1]}\n  privacy: {ipAddress: Remove, classes: []}\n  \
-                 deduplication: {}\n  priority: \"1\"\n  identity:\n"
+                 clients:\n  - name: gtag\n    scripts: {ids: [G-1]}\n  privacy: {ipAddress: Remove, bots: Drop}\n  \
+                 telemetry: {}\n  priority: \"1\"\n  identity:\n"
             ),
             [
                 "shop.yaml:7:5: TaggingContainer/shop: spec.clients[0].scripts: is not in force in this version yet: \
                  take it out",
-                "shop.yaml:8:32: TaggingContainer/shop: spec.privacy.classes: is not in force in this version yet: \
-                 take it out",
-                "shop.yaml:9:3: TaggingContainer/shop: spec.deduplication: is not in force in this version yet: take \
-                 it out",
+                "shop.yaml:9:3: TaggingContainer/shop: spec.telemetry: is not in force in this version yet: take it \
+                 out",
                 "shop.yaml:10:13: TaggingContainer/shop: spec.priority: is not in force in this version yet: take it \
                  out",
             ]

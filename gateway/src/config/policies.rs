@@ -4,14 +4,19 @@ use std::{path::PathBuf, sync::Arc};
 
 use tagfleet_crds::{
     TaggingContainerSpec,
-    tagging_container::{Bots, Geo, IpAddress},
+    event_schema::EventSchema,
+    tagging_container::{Bots, Geo, IpAddress, ValidationRule},
 };
 
-use crate::pipeline::{
-    bots::BotPolicy,
-    geo::{Database, GeoSource, Origin, PlaceHeaders},
-    policies::Policies,
-    privacy::IpAddressPolicy,
+use crate::{
+    deduplication::Limits,
+    pipeline::{
+        bots::BotPolicy,
+        geo::{Database, GeoSource, Origin, PlaceHeaders},
+        policies::Policies,
+        privacy::IpAddressPolicy,
+        validation::{Rule, TrackingPlan},
+    },
 };
 
 /// Compiles what validation has let pass. `previous` is what was in force before: a database of places that is the same in
@@ -33,6 +38,11 @@ pub fn compile(spec: &TaggingContainerSpec, previous: Option<&Policies>) -> Poli
             IpAddress::Truncate => IpAddressPolicy::Truncate,
             IpAddress::Remove => IpAddressPolicy::Remove,
         },
+        deduplication: spec.deduplication.as_ref().map(|wanted| Limits {
+            window_s: u32::try_from(wanted.window.get().as_millis().div_ceil(1_000)).unwrap_or(u32::MAX),
+            max_entries: wanted.max_entries,
+        }),
+        tracking_plan: tracking_plan(&spec.validation),
         ..Policies::default()
     }
 }
@@ -59,6 +69,18 @@ fn geo_source(geo: &Geo, previous: Option<&Policies>) -> Option<Arc<GeoSource>> 
         loaded.filter(|loaded| matches!(&***loaded, GeoSource::Database(database) if *database.origin() == origin));
     let source = same.cloned();
     Some(source.unwrap_or_else(|| Arc::new(GeoSource::Database(Database::new(origin)))))
+}
+
+/// The rules, each at its place. Validation has refused those that do not compile.
+fn tracking_plan(rules: &[ValidationRule]) -> TrackingPlan {
+    let compiled = rules.iter().filter_map(|rule| {
+        Some(Rule {
+            events: rule.events.clone(),
+            schema: EventSchema::compile(&rule.schema).ok()?,
+            on_invalid: rule.effective_on_invalid(),
+        })
+    });
+    TrackingPlan::new(compiled.collect())
 }
 
 #[cfg(test)]
@@ -96,5 +118,35 @@ mod tests {
         assert!(Arc::ptr_eq(&geo(&first), &geo(&again)));
         assert!(!Arc::ptr_eq(&geo(&first), &geo(&other)));
         assert!(compiled(json!({}), Some(&first)).geo.is_none());
+    }
+
+    #[test]
+    fn deduplication_is_off_unless_it_is_written_and_no_window_is_cut_short() {
+        assert_eq!(compiled(json!({}), None).deduplication, None);
+        let limits = |deduplication| {
+            compiled(json!({"deduplication": deduplication}), None)
+                .deduplication
+                .unwrap()
+        };
+        let usual = Limits {
+            window_s: 48 * 3600,
+            max_entries: 1_000_000,
+        };
+        assert_eq!(limits(json!({})), usual);
+        let own = Limits {
+            window_s: 2,
+            max_entries: 7,
+        };
+        assert_eq!(limits(json!({"window": "1500ms", "maxEntries": 7})), own);
+    }
+
+    #[test]
+    fn a_rule_marks_unless_it_says_otherwise() {
+        let plan = compiled(json!({"validation": [{"schema": {"required": ["value"]}}]}), None).tracking_plan;
+        let event = crate::testing::record(json!({"event_name": "purchase"})).event;
+        assert_eq!(
+            plan.check(&event).unwrap().consequence,
+            tagfleet_crds::tagging_container::OnInvalid::Mark
+        );
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     destinations::{Destination, Request},
     erase::Erasures,
     log::{Position, Stored, codec},
+    pipeline::validation,
     record::Record,
 };
 
@@ -103,6 +104,13 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
                 .doomed
                 .push(doomed(event, Reason::Unreadable, error.to_string(), with)),
             Ok(record) if with.erasures.covers(&record.event, record.accepted_ms) => packed.erased.push(event.position),
+            Ok(Record {
+                rejected: Some(breach), ..
+            }) => {
+                packed
+                    .doomed
+                    .push(doomed(event, Reason::Invalid, validation::rejection(&breach), with));
+            }
             Ok(record) if with.now_ms.saturating_sub(record.accepted_ms) > with.max_age_ms => {
                 packed
                     .doomed
@@ -337,7 +345,6 @@ mod tests {
     use crate::{
         destinations::{Authentication, Encoded, Encoding, Limits, Outcome, Protocol, Response},
         event::Event,
-        record::Consent,
     };
 
     /// Answers with an encoding that was made up before.
@@ -362,9 +369,8 @@ mod tests {
         let mut payload = Vec::new();
         let record = Record {
             accepted_ms,
-            consent: Consent::default(),
-            vars: Default::default(),
             event: Event::new(),
+            ..Record::default()
         };
         codec::encode(&record, &mut payload);
         Stored {
@@ -442,6 +448,29 @@ mod tests {
             ]
         );
         assert_eq!(packed.doomed[2].message, "no client_id");
+    }
+
+    #[test]
+    fn an_event_that_breaks_the_tracking_plan_is_a_dead_letter_however_old() {
+        let mut payload = Vec::new();
+        let record = Record {
+            rejected: Some("/value: type".into()),
+            ..Record::default()
+        };
+        codec::encode(&record, &mut payload);
+        let event = Stored {
+            position: Position(7),
+            payload: payload.into(),
+        };
+        let vendor = Scripted(Encoding {
+            requests: vec![encoded(vec![0])],
+            ..Encoding::default()
+        });
+        let packed = pack(&vendor, &[event], &circumstances());
+        assert!(packed.parcels.is_empty());
+        let doomed = &packed.doomed[0];
+        assert_eq!(doomed.reason, Reason::Invalid);
+        assert_eq!(doomed.message, "breaks the tracking plan: /value: type");
     }
 
     #[test]

@@ -30,11 +30,13 @@ use super::{
     answers::{self, Answered},
     body::{self, BodyError, BodyMemory},
     limits::Limits,
+    repeats::Repeats,
     server::Worker,
     visitor::{by_trusted_proxy, visitor},
 };
 use crate::{
     clock,
+    deduplication::Deduplication,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
     pipeline::{self, Dropped, Fate, Judged, visit::Visit},
@@ -45,6 +47,7 @@ use crate::{
 pub struct Intake {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
+    deduplication: Arc<Deduplication>,
     metrics: Arc<Metrics>,
     body_memory: BodyMemory,
     body_time: Duration,
@@ -54,10 +57,17 @@ pub struct Intake {
 impl Intake {
     /// Intake into this log, judged by whatever plan is in force when a request arrives.
     #[must_use]
-    pub fn new(plan: Arc<ArcSwap<Plan>>, log: SharedLog, metrics: Arc<Metrics>, limits: &Limits) -> Self {
+    pub fn new(
+        plan: Arc<ArcSwap<Plan>>,
+        log: SharedLog,
+        deduplication: Arc<Deduplication>,
+        metrics: Arc<Metrics>,
+        limits: &Limits,
+    ) -> Self {
         Self {
             plan,
             log,
+            deduplication,
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
@@ -240,6 +250,9 @@ impl ClaimedHit<'_> {
         {
             return answers::not_taken(&error);
         }
+        if !taken.repeats.are_kept().await {
+            return answers::first_copy_not_taken();
+        }
         match taken.answer {
             Some(own) => answers::own(own),
             None if self.client.answers_with_image() || answers::wants_image(&self.parts.headers) => answers::pixel(),
@@ -272,20 +285,34 @@ impl ClaimedHit<'_> {
             match pipeline::judge(self.plan, event, &visit, &mut steps) {
                 Fate::Judged(event) => judged.push(*event),
                 Fate::Dropped(Dropped::Bot) => self.metrics.bot.inc(),
-                Fate::Dropped(Dropped::Invalid) => self.metrics.invalid.inc(),
+                Fate::Dropped(Dropped::Invalid(rules)) => {
+                    self.metrics.invalid.inc();
+                    self.count_broken(&rules);
+                }
             }
+        }
+        for judged in &judged {
+            self.count_broken(&judged.broken_rules);
         }
         for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
             let metrics = &self.worker.intake.metrics;
             metrics.expression_errors(&failed.object, &failed.expression, 1);
         }
+        let intake = &self.worker.intake;
+        let mut repeats = Repeats::take_from(
+            &mut judged,
+            &intake.deduplication,
+            self.metrics,
+            visit.request.received_ms,
+        );
         let commit = self.append(&judged)?.map(|commit| Awaited {
-            commit: Some(commit),
+            commit: Some(repeats.confirmed_by(commit)),
             events: judged.len() as u64,
             accepted: &self.metrics.accepted,
         });
         Ok(Taken {
             commit,
+            repeats,
             answer: claim.answer,
         })
     }
@@ -306,6 +333,12 @@ impl ClaimedHit<'_> {
                 let several: Vec<_> = several.iter().map(accepted).collect();
                 appender.append(&several).map(Some)
             }
+        }
+    }
+
+    fn count_broken(&self, rules: &[usize]) {
+        for rule in rules {
+            self.worker.intake.metrics.invalid_event(*rule);
         }
     }
 
@@ -342,6 +375,7 @@ impl From<AppendError> for NotTaken {
 /// What became of a hit that the log has in its hands.
 struct Taken<'w> {
     commit: Option<Awaited<'w>>,
+    repeats: Repeats,
     answer: Option<Answer>,
 }
 

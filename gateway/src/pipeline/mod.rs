@@ -19,9 +19,11 @@ pub mod visit;
 
 use std::sync::Arc;
 
+use tagfleet_crds::tagging_container::OnInvalid;
 use tagfleet_expressions::{Map, Steps};
 
 use crate::{
+    deduplication::Key,
     event::Event,
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
@@ -44,6 +46,10 @@ pub struct Judged<'r> {
     pub verdicts: Vec<(DestinationId, Verdict)>,
     /// Expressions that failed on it (`tagfleet_expression_errors_total`).
     pub expression_errors: Vec<FailedExpression>,
+    /// By what a repeat of it is known; none while deduplication is off, and for an event without an id of its sender's.
+    pub duplicate_key: Option<Key>,
+    /// The rules of the tracking plan that it breaks, by their places; it goes on all the same.
+    pub broken_rules: Vec<usize>,
 }
 
 /// An expression that failed on an event: it counted as false (a `when`) or null (a variable).
@@ -67,12 +73,12 @@ pub enum Fate<'r> {
 }
 
 /// Why an event goes no further (`tagfleet_events_total{outcome}`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// A bot's (`privacy.bots: Drop`).
     Bot,
-    /// It breaks the tracking plan (`validation[].onInvalid: Drop`).
-    Invalid,
+    /// It breaks the tracking plan (`validation[].onInvalid: Drop`): the rules that it breaks, by their places.
+    Invalid(Vec<usize>),
 }
 
 /// Looks on while an event is judged: what `simulate` tells comes from here.
@@ -105,7 +111,11 @@ pub fn judge_watched<'r>(
     steps: &mut Steps,
     watch: &mut impl Watch,
 ) -> Fate<'r> {
-    let ClaimedEvent { mut event, consent } = claimed;
+    let ClaimedEvent {
+        mut event,
+        consent,
+        has_own_id,
+    } = claimed;
     let policies = &*plan.policies;
 
     // Who sent it, and what they agreed to.
@@ -128,7 +138,21 @@ pub fn judge_watched<'r>(
     privacy::guard_ip_address(&mut event, policies.ip_address);
     watch.step("privacy.ipAddress", &event);
 
+    // By what a repeat is known: the event as its sender made it, for the visitor that it turned out to be.
+    let key_maker = plan.duplicate_keys.as_ref().filter(|_| has_own_id);
+    let duplicate_key = key_maker.map(|keys| keys.key(&event));
+
     // Whether it is what the tracking plan says, and what all destinations see of it.
+    let (mut broken_rules, mut rejected) = (Vec::new(), None);
+    if let Some(breach) = policies.tracking_plan.check(&event) {
+        match breach.consequence {
+            OnInvalid::Drop => return Fate::Dropped(Dropped::Invalid(breach.rules)),
+            OnInvalid::DeadLetter => rejected = Some(breach.reason()),
+            OnInvalid::Mark => breach.mark(&mut event),
+        }
+        watch.step("validation", &event);
+        broken_rules = breach.rules;
+    }
 
     // Which destinations get it.
     let accepted_ms = visit.request.received_ms;
@@ -157,9 +181,13 @@ pub fn judge_watched<'r>(
             consent,
             vars,
             event,
+            rejected,
+            ..Record::default()
         },
         verdicts,
         expression_errors,
+        duplicate_key,
+        broken_rules,
     }))
 }
 

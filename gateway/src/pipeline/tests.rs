@@ -43,11 +43,12 @@ fn judged(policies: Policies, agent: &str, connection: Connection, event: Json) 
     let claimed = ClaimedEvent {
         event: record.event,
         consent: record.consent,
+        has_own_id: false,
     };
     match judge(&plan, claimed, &visit, &mut Steps::new(10_000)) {
         Fate::Judged(judged) => Some(serde_json::to_value(&judged.record.event).unwrap()),
         Fate::Dropped(Dropped::Bot) => None,
-        Fate::Dropped(Dropped::Invalid) => panic!("no rule is broken"),
+        Fate::Dropped(Dropped::Invalid(_)) => panic!("no rule is broken"),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     admin::{AdminError, Serving},
     clock,
     config::{files::Sources, finding::Finding, live::Config},
+    deduplication::{Deduplication, Tending},
     delivery::{
         Parts, Supervisor,
         addresses::AddressPolicy,
@@ -174,10 +175,18 @@ async fn serve(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Brings a plan's limits of deduplication into force, and gives the plan what makes the keys.
+fn deduplicating(mut plan: Plan, deduplication: &Deduplication) -> Plan {
+    plan.duplicate_keys = deduplication.set_limits(plan.policies.deduplication, clock::now_ms());
+    plan
+}
+
 /// The gateway at work.
 struct Gateway {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
+    deduplication: Arc<Deduplication>,
+    tending: Tending,
     desk: Desk,
     delivery: Supervisor,
     server: Server,
@@ -190,9 +199,11 @@ impl Gateway {
     /// Starts the stations from the end of the way to its beginning, so that no hit comes before it can be kept.
     fn start(options: &Options, config: &Config, desk: Desk) -> Result<Self, StartError> {
         let buffer = config.container().spec.effective_buffer();
-        let store = Store::open(&buffer, &options.data_dir)?;
+        let limits = config.container().policies.deduplication;
+        let store = Store::open(&buffer, &options.data_dir, limits, clock::now_ms())?;
         let log = Arc::clone(&store.log);
-        let plan = config.plan(&mut |name| log.register(name))?;
+        let deduplication = Arc::clone(&store.deduplication);
+        let plan = deduplicating(config.plan(&mut |name| log.register(name))?, &deduplication);
         desk.metrics.plan_applied(&plan);
         let client = HttpClient::new(options.mode.addresses())?;
         let mut geo = GeoKeeper::new(
@@ -221,9 +232,11 @@ impl Gateway {
         let intake = Arc::new(Intake::new(
             Arc::clone(&plan),
             Arc::clone(&log),
+            Arc::clone(&deduplication),
             Arc::clone(&desk.metrics),
             &limits,
         ));
+        let tending = Tending::start(Arc::clone(&deduplication), clock::now_ms)?;
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
         let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
@@ -244,6 +257,8 @@ impl Gateway {
         Ok(Self {
             plan,
             log,
+            deduplication,
+            tending,
             desk,
             delivery,
             server,
@@ -255,7 +270,7 @@ impl Gateway {
     /// Brings the configuration into force; hits that are under way end in the one before.
     fn apply(&mut self, config: &Config) {
         let plan = match config.plan(&mut |name| self.log.register(name)) {
-            Ok(plan) => plan,
+            Ok(plan) => deduplicating(plan, &self.deduplication),
             Err(error) => {
                 tracing::error!(%error, "the new configuration cannot be brought into force, the last one stays");
                 return;
@@ -277,7 +292,7 @@ impl Gateway {
         self.plan.store(Arc::new(plan));
     }
 
-    /// Stops in the order of the way: no more hits, then what delivery can still end, then the log.
+    /// Stops in the order of the way: no more hits, then what delivery can still end, then the log and what was seen.
     async fn stop(self) {
         tracing::info!("stopping");
         self.desk.admin.set_stopping();
@@ -287,6 +302,7 @@ impl Gateway {
         }
         self.delivery.shutdown(DELIVERY_GRACE).await;
         self.log.close();
+        self.tending.stop();
         drop(self.desk);
         tracing::info!("stopped");
     }

@@ -19,7 +19,7 @@ use crate::{
     destinations::{Encoding, Request},
     event::Event,
     ingest::{ClaimedEvent, HitRequest, answers, visitor::visitor},
-    pipeline::{self, Dropped, Fate, Judged, Watch, triggers::Decision, visit::Visit},
+    pipeline::{self, Dropped, Fate, Judged, Watch, triggers::Decision, validation, visit::Visit},
     plan::{Plan, PlannedDestination},
 };
 
@@ -219,7 +219,7 @@ impl Simulator {
             Fate::Dropped(reason) => {
                 let reason = match reason {
                     Dropped::Bot => "a bot's, and privacy.bots is Drop",
-                    Dropped::Invalid => "it breaks the tracking plan, and validation says Drop",
+                    Dropped::Invalid(_) => "it breaks the tracking plan, and validation says Drop",
                 };
                 simulated.dropped = Some(reason);
                 let unsent = |destination: &Arc<PlannedDestination>| SimulatedDestination::unsent(destination, reason);
@@ -264,6 +264,10 @@ impl Simulator {
             shown
                 .reason
                 .push_str("; the destination is paused, so that it would wait");
+        }
+        if let Some(breach) = &judged.record.rejected {
+            shown.refused = Some(validation::rejection(breach));
+            return shown;
         }
         let record = judged.record.clone();
         let Encoding {

@@ -40,6 +40,8 @@ pub enum Reason {
     BufferFull,
     /// Its record in the log cannot be read.
     Unreadable,
+    /// It breaks the tracking plan (`validation[].onInvalid: DeadLetter`).
+    Invalid,
 }
 
 impl Reason {
@@ -52,6 +54,7 @@ impl Reason {
             Self::TooOld => "max_age",
             Self::BufferFull => "buffer_full",
             Self::Unreadable => "unreadable",
+            Self::Invalid => "invalid",
         }
     }
 }

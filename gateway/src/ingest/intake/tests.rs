@@ -7,6 +7,8 @@
     clippy::string_slice
 )]
 
+mod repeats;
+
 use std::{
     io::{ErrorKind, Read, Write},
     net::TcpStream as Socket,
@@ -44,6 +46,7 @@ fn clients() -> Vec<Client> {
             "server",
             ClientKind::MeasurementProtocol(MeasurementProtocol {
                 api_secret: Some(secret),
+                measurement_ids: Vec::new(),
             }),
         ),
         (
@@ -76,6 +79,15 @@ struct Gateway {
 
 /// A gateway into this log, its one destination `orders` taking every event. `change` has the last word on the plan.
 fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) -> Gateway {
+    gateway_with(log, limits, Arc::new(Deduplication::in_memory()), change)
+}
+
+fn gateway_with(
+    log: SharedLog,
+    limits: Limits,
+    deduplication: Arc<Deduplication>,
+    change: impl FnOnce(&mut Plan),
+) -> Gateway {
     let orders = testing::destination("orders", log.register("orders").unwrap(), &[]);
     let mut plan = testing::plan("v1", clients(), vec![orders]);
     change(&mut plan);
@@ -84,6 +96,7 @@ fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) 
     let intake = Arc::new(Intake::new(
         Arc::clone(&plan),
         Arc::clone(&log),
+        deduplication,
         Arc::clone(&metrics),
         &limits,
     ));
