@@ -493,7 +493,7 @@ fn a_container_is_checked_beyond_its_schema() {
         (
             "/validation",
             json!([{"schema": {"$ref": "https://schemas.shop.example/event.json"}}]),
-            "TaggingContainer/shop: spec.validation[0].schema: Resource 'https://schemas.shop.example/event.json'",
+            "TaggingContainer/shop: spec.validation[0].schema: `$ref: https://schemas.shop.example/event.json` is not followed",
         ),
         (
             "/validation",

@@ -1,6 +1,8 @@
 //! JSON Schemas of a tracking plan (`validation[].schema`): compiled the same way by operator, gateway and `check`.
 
-use jsonschema::{PatternOptions, Retrieve, Uri, ValidationError, Validator, error::ValidationErrorKind};
+mod extent;
+
+use jsonschema::{PatternOptions, ValidationError, Validator, error::ValidationErrorKind};
 use serde_json::{Map, Value};
 
 /// Bytes of a schema as JSON. Whole shops' plans have a tenth of that.
@@ -20,8 +22,7 @@ pub struct EventSchema {
 
 impl EventSchema {
     /// Compiles a schema: of the draft that its `$schema` names, else of 2020-12. Patterns run in linear time (no
-    /// look-around, no back references). `$ref` leads to places in the schema itself and to the drafts' meta-schemas, never
-    /// to the network or a file.
+    /// look-around, no back references). `$ref` leads to places in the schema itself, never to the network or a file.
     ///
     /// # Errors
     /// What is wrong with it, in words.
@@ -33,9 +34,10 @@ impl EventSchema {
                 "the schema has {bytes} bytes, more than {MAX_BYTES}: split it into several rules"
             ));
         }
+        extent::check(&schema)?;
         let validator = jsonschema::options()
             .with_pattern_options(PatternOptions::regex().size_limit(MAX_PATTERN_BYTES))
-            .with_retriever(Nowhere)
+            .offline()
             .build(&schema)
             .map_err(|error| in_words(&error))?;
         Ok(Self { validator })
@@ -68,6 +70,8 @@ fn breach(error: &ValidationError<'_>) -> String {
         ValidationErrorKind::Required {
             property: Value::String(name),
         } => format!("{place}: {keyword} ({name})"),
+        // The schema `false`, which is no keyword.
+        ValidationErrorKind::FalseSchema => format!("{place}: not allowed"),
         _ => format!("{place}: {keyword}"),
     }
 }
@@ -87,15 +91,6 @@ fn in_words(error: &ValidationError<'_>) -> String {
             error.instance()
         ),
         _ => format!("{place}{error}"),
-    }
-}
-
-/// Follows no reference out of the schema: an applied object must not make the operator or a gateway call an address.
-struct Nowhere;
-
-impl Retrieve for Nowhere {
-    fn retrieve(&self, _: &Uri<String>) -> Result<Value, Box<dyn std::error::Error + Send + Sync>> {
-        Err("a `$ref` is followed within the schema only: put what it names under `$defs`".into())
     }
 }
 
@@ -140,7 +135,7 @@ mod tests {
                 "/: required (currency)",
                 "/items/1/price: type",
                 "/items/1: required (item_id)",
-                "/user_data: additionalProperties",
+                "/user_data: not allowed",
                 "/value: type",
             ]
         );
@@ -179,11 +174,14 @@ mod tests {
             "https://schemas.shop.example/event.json",
             "file:///etc/passwd",
             "other.json",
+            "#price",
         ] {
             let error = error(json!({"properties": {"value": {"$ref": remote}}}));
-            assert!(error.contains("is followed within the schema only"), "{error}");
+            assert!(error.starts_with(&format!("`$ref: {remote}`")), "{error}");
         }
-        assert!(error(json!({"$ref": "#/$defs/missing"})).contains("/$defs/missing"));
+        assert!(error(json!({"$ref": "#/$defs/missing"})).contains("names nothing"));
+        assert!(error(json!({"allOf": [{"$dynamicRef": "#a"}]})).contains("use `$ref`"));
+        assert!(error(json!({"allOf": [{"$id": "https://shop.example/a"}]})).contains("at the top"));
         let slow = error(json!({"properties": {"page_path": {"pattern": "^(?=a)(a+)+\\1$"}}}));
         assert!(slow.contains("linear time"), "{slow}");
         assert!(error(json!({"pattern": "(a{1000}){1000}"})).contains("linear time"));
@@ -202,28 +200,36 @@ mod tests {
         assert!(!schema.allows(&json!({"value": -1})));
     }
 
-    /// Schemas that would run for ever, or double their work with each of forty levels.
+    /// A schema that would run for ever, and one whose work doubles with each of its levels.
     #[test]
     fn no_schema_takes_for_ever() {
-        let begun = Instant::now();
-        let mut doubling = json!({"type": "object"});
-        let mut definitions = Map::new();
-        for level in 0..40 {
-            definitions.insert(format!("d{level}"), doubling);
-            let next = format!("#/$defs/d{level}");
-            doubling = json!({"allOf": [{"$ref": next}, {"$ref": next, "title": "again"}]});
+        for circle in [
+            json!({"$ref": "#"}),
+            json!({"properties": {"a": {"$ref": "#"}}}),
+            json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"not": {"$ref": "#/$defs/a"}}}}),
+        ] {
+            assert!(compile(circle).unwrap_err().contains("leads back to itself"));
         }
-        doubling
-            .as_object_mut()
-            .unwrap()
-            .insert("$defs".into(), definitions.into());
-        for schema in [json!({"$ref": "#"}), json!({"allOf": [{"$ref": "#"}]}), doubling] {
-            if let Ok(schema) = compile(schema) {
-                schema.allows(&json!({"value": 1}));
-                schema.breaches(&json!("not an object"));
+        let doubling = |levels: u32| {
+            let (mut schema, mut definitions) = (json!({"type": "object"}), Map::new());
+            for level in 0..levels {
+                definitions.insert(format!("d{level}"), schema);
+                let next = format!("#/$defs/d{level}");
+                schema = json!({"allOf": [{"$ref": next}, {"$ref": next}]});
             }
-        }
-        assert!(begun.elapsed() < Duration::from_secs(20));
+            schema
+                .as_object_mut()
+                .unwrap()
+                .insert("$defs".into(), definitions.into());
+            compile(schema)
+        };
+        assert!(doubling(40).unwrap_err().contains("more than 20000 parts"));
+        assert!(doubling(200).unwrap_err().contains("more than 128 deep"));
+        let begun = Instant::now();
+        let few = doubling(8).unwrap();
+        assert!(few.allows(&json!({})));
+        assert_eq!(few.breaches(&json!("not an object")).len(), MAX_BREACHES);
+        assert!(begun.elapsed() < Duration::from_secs(10));
     }
 
     #[test]
