@@ -89,8 +89,9 @@ pub struct DestinationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 100.0))]
     pub sample_percent: Option<f64>,
-    /// The classes of parameters (`privacy.classes` of the container) that may be sent. A configuration that would send
-    /// a parameter of another class is refused. When not set: everything may.
+    /// The classes of parameters (`privacy.classes` of the container, and `personal`) that may be sent, beside parameters
+    /// without a class. A configuration that would send a parameter of another class is refused. When not set: everything
+    /// may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::class_names")]
     pub receives: Option<Vec<String>>,

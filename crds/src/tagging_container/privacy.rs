@@ -147,7 +147,8 @@ pub struct Privacy {
     /// Hits of bots: `Keep` them, `Mark` them (`event.x_bot`), or `Drop` them. Default: Mark.
     #[serde(default)]
     pub bots: Bots,
-    /// Names classes of parameters, for `receives` of Destinations.
+    /// Names classes of parameters, for `receives` of Destinations. The class `personal` (what identifies a visitor or their
+    /// device) is there without being named here; one that is named here replaces it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 20),

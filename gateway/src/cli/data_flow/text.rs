@@ -53,6 +53,10 @@ fn print_container(container: &Described, out: &mut dyn Write) -> io::Result<()>
     section("2. What is done before anything is stored", out)?;
     before_storage(spec, out)?;
     section("3. Who receives what", out)?;
+    let forms = "Hashed means the SHA-256 of the value: still personal data, as whoever has the value recognises it (GDPR, \
+                 Article 4(5)). Truncated means what section 2 says of the IP address.";
+    paragraph("", "", forms, out)?;
+    writeln!(out)?;
     let recipients: Vec<Recipient<'_>> = recipients(container).collect();
     if recipients.is_empty() {
         writeln!(out, "Nobody: no Destination in these files refers to this server.")?;
