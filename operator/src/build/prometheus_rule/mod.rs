@@ -1,13 +1,24 @@
-//! PrometheusRule `<name>-gateway` (Prometheus Operator): alerts on what `monitoring.objectives` promises.
+//! PrometheusRule `<name>-gateway` (Prometheus Operator): what is recorded of a container, and the alerts on what
+//! `monitoring.objectives` promises and on what must never be.
+//!
+//! tests/alerts has a test of each alert, run by Prometheus' own promtool; docs/runbooks a page.
 
-use serde_json::{Value, json};
-use tagfleet_crds::tagging_container::Objectives;
+mod delivery;
+mod objectives;
+
+use serde_json::{Map, Value, json};
 
 use super::{child, labels, metadata, names};
 use crate::{
     child::{Child, ChildKind},
     fleet::Fleet,
 };
+
+/// Where the runbook pages are, named after their alerts.
+const RUNBOOKS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/runbooks/");
+
+/// How often the rules are evaluated. Shares over long windows are sums of recorded samples, which must be evenly spaced.
+const INTERVAL: &str = "30s";
 
 /// None with `monitoring.rules: false`, or where the cluster has no Prometheus Operator.
 pub(super) fn build(fleet: &Fleet) -> Vec<Child> {
@@ -17,148 +28,101 @@ pub(super) fn build(fleet: &Fleet) -> Vec<Child> {
     }
     let mut metadata = metadata::of(fleet, names::gateway(&fleet.name));
     metadata.labels = Some(labels::beside(&monitoring.labels, &fleet.name));
-    let alerts = Alerts {
-        container: &fleet.name,
+    let container = Container {
+        name: &fleet.name,
         namespace: &fleet.namespace,
-        objectives: monitoring.objectives.unwrap_or_default(),
     };
-    let group = json!({"name": "tagfleet-gateway", "rules": alerts.all()});
+    let promised = monitoring.objectives.unwrap_or_default();
+    let alerts = [
+        objectives::alerts(&container, &promised),
+        delivery::alerts(&container, &promised),
+    ];
+    // One group: the rules of a group are evaluated in order, so that alerts see what was recorded just before.
+    let mut rules = objectives::recordings(&container, &promised);
+    rules.extend(alerts.into_iter().flatten().map(|alert| alert.rule(&container)));
+    let group = json!({"name": "tagfleet-gateway", "interval": INTERVAL, "rules": rules});
     let fields = json!({"spec": {"groups": [group]}});
     vec![child(ChildKind::PrometheusRule, metadata, fields)]
+}
+
+/// The container whose series are looked at.
+struct Container<'f> {
+    name: &'f str,
+    namespace: &'f str,
+}
+
+impl Container<'_> {
+    /// A series of this container and no other. The namespace is the label that Prometheus gives its targets: containers of
+    /// two namespaces may have one name.
+    fn series(&self, name: &str, matchers: &str) -> String {
+        let Self { name: own, namespace } = self;
+        format!(r#"{name}{{namespace="{namespace}", tagging_container="{own}"{matchers}}}"#)
+    }
+
+    /// What is recorded and alerted on carries these labels, whatever an expression leaves.
+    fn labels(&self) -> Map<String, Value> {
+        let labels = [("namespace", self.namespace), ("tagging_container", self.name)];
+        labels
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .into_iter()
+            .collect()
+    }
+
+    /// A recording rule.
+    fn recording(&self, name: &str, expr: &str) -> Value {
+        json!({"record": name, "expr": expr, "labels": self.labels()})
+    }
 }
 
 /// How soon someone has to look.
 #[derive(Clone, Copy)]
 enum Severity {
-    /// Events are lost or refused now.
+    /// Now: events are lost or refused, or objectives broken within hours.
     Critical,
-    /// They will be, if nobody looks today.
+    /// Today: otherwise they will be.
     Warning,
 }
 
-/// The alerts of one container.
-struct Alerts<'f> {
-    container: &'f str,
-    namespace: &'f str,
-    objectives: Objectives,
+/// An alert.
+struct Alert {
+    /// Its name, and that of its runbook page.
+    name: &'static str,
+    /// The PromQL that gives a series for each thing that is wrong.
+    expr: String,
+    /// How long it has to be so.
+    wait: &'static str,
+    severity: Severity,
+    /// Labels that tell apart alerts of one name.
+    labels: &'static [(&'static str, &'static str)],
+    /// What is wrong, in one sentence.
+    summary: String,
+    /// The values, what was promised, and what it means.
+    description: String,
 }
 
-impl Alerts<'_> {
-    fn all(&self) -> Vec<Value> {
-        vec![
-            self.slow(),
-            self.errors(),
-            self.lag(),
-            self.imbalance(),
-            self.refused(),
-            self.filling(),
-        ]
-    }
-
-    /// Buckets need not have the objective as a bound: the quantile is interpolated.
-    fn slow(&self) -> Value {
-        let (target, latency) = (self.objectives.latency_target, seconds(self.objectives.latency));
-        let buckets = self.series("tagfleet_request_duration_seconds_bucket", "");
-        self.alert(
-            "TagfleetRequestsSlow",
-            &format!("histogram_quantile({target} / 100, sum by (le) (rate({buckets}[5m]))) > {latency}"),
-            "10m",
-            Severity::Warning,
-            "Hits are answered slowly.",
-            &format!("{target} % of the hits take {{{{ $value | humanizeDuration }}}}; the objective is {latency} s."),
-        )
-    }
-
-    /// Only the gateway's own errors: what a sender gets wrong wakes nobody.
-    fn errors(&self) -> Value {
-        let rate = self.objectives.error_rate;
-        let failed = self.series("tagfleet_requests_total", r#", code=~"5..""#);
-        let answered = self.series("tagfleet_requests_total", "");
-        self.alert(
-            "TagfleetRequestsFail",
-            &format!("100 * sum(rate({failed}[5m])) / sum(rate({answered}[5m])) > {rate}"),
-            "5m",
-            Severity::Critical,
-            "Hits are answered with errors.",
-            &format!("{{{{ $value | humanize }}}} % of the hits are answered 5xx; the objective is {rate} %."),
-        )
-    }
-
-    fn lag(&self) -> Value {
-        let most = seconds(self.objectives.delivery_lag);
-        let lag = self.series("tagfleet_delivery_lag_seconds", "");
-        self.alert(
-            "TagfleetDeliveryLags",
-            &format!("max by (destination) ({lag}) > {most}"),
-            "2m",
-            Severity::Warning,
-            "Events wait for {{ $labels.destination }}.",
-            &format!(
-                "The oldest event for {{{{ $labels.destination }}}} has waited for {{{{ $value | humanizeDuration }}}}; \
-                 the objective is {most} s."
-            ),
-        )
-    }
-
-    fn imbalance(&self) -> Value {
-        let imbalance = self.series("tagfleet_ledger_imbalance_events", "");
-        self.alert(
-            "TagfleetLedgerDoesNotClose",
-            &format!("max by (destination) (abs({imbalance})) > 0"),
-            "10m",
-            Severity::Critical,
-            "Events of {{ $labels.destination }} are unaccounted for.",
-            "{{ $value }} events were accepted for {{ $labels.destination }}, and are neither delivered nor counted as \
-             anything else.",
-        )
-    }
-
-    /// Each refusal counts once; the alert stands for an hour after the last. A series that begins with the first refusal
-    /// has no increase, so one that is younger than the hour counts as it is.
-    fn refused(&self) -> Value {
-        let errors = self.series("tagfleet_config_errors_total", "");
-        self.alert(
-            "TagfleetConfigurationRefused",
-            &format!("sum by (object) (increase({errors}[1h]) > 0 or ({errors} > 0 unless {errors} offset 1h))"),
-            "0m",
-            Severity::Warning,
-            "{{ $labels.object }} is refused.",
-            "Gateways go on with the last good form of {{ $labels.object }}; its conditions say what is wrong.",
-        )
-    }
-
-    fn filling(&self) -> Value {
-        let left = self.series("tagfleet_buffer_seconds_to_full", "");
-        self.alert(
-            "TagfleetBufferFills",
-            &format!("min({left}) < 3600"),
-            "5m",
-            Severity::Warning,
-            "The buffer of a pod fills up.",
-            "It is full in {{ $value | humanizeDuration }}. Look which destination lags.",
-        )
-    }
-
-    /// A series of this container. The namespace is the label that Prometheus gives its targets: containers of two
-    /// namespaces may have one name.
-    fn series(&self, name: &str, matchers: &str) -> String {
-        let Self {
-            container, namespace, ..
-        } = self;
-        format!(r#"{name}{{namespace="{namespace}", tagging_container="{container}"{matchers}}}"#)
-    }
-
-    fn alert(&self, name: &str, expr: &str, wait: &str, severity: Severity, summary: &str, description: &str) -> Value {
-        let severity = match severity {
+impl Alert {
+    fn rule(self, container: &Container<'_>) -> Value {
+        let severity = match self.severity {
             Severity::Critical => "critical",
             Severity::Warning => "warning",
         };
+        let mut labels = container.labels();
+        labels.insert("severity".to_owned(), severity.into());
+        labels.extend(
+            self.labels
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).into())),
+        );
         json!({
-            "alert": name,
-            "expr": expr,
-            "for": wait,
-            "labels": {"severity": severity, "namespace": self.namespace, "tagging_container": self.container},
-            "annotations": {"summary": summary, "description": description},
+            "alert": self.name,
+            "expr": self.expr,
+            "for": self.wait,
+            "labels": labels,
+            "annotations": {
+                "summary": self.summary,
+                "description": self.description,
+                "runbook_url": format!("{RUNBOOKS}{}.md", self.name),
+            },
         })
     }
 }
