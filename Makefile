@@ -32,7 +32,7 @@ bench-operator: ## measure the operator with up to 1,000 containers beside a bar
 fuzz:      ## fuzz every parser (FUZZ_SECONDS=600 each; TARGETS="query cookies" for some)
 	@scripts/fuzz
 
-generate:  ## write again what is generated: crds/yaml, its copy in the chart, docs/reference, the charts' tables
+generate:  ## write again what is generated: crds/yaml, its copy in the chart, docs/reference, the charts' tables, dashboards
 	@scripts/generate
 
 user-agents: ## write again the lists by which bots and devices are known, from their newest releases

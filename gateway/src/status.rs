@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
+use tagfleet_crds::conditions::reasons;
 
 use crate::{
     log::{Ledger, Usage},
@@ -203,6 +204,33 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// Every [`Delivery::reason`] that there is.
+    pub const REASONS: [&str; 6] = [
+        reasons::DELIVERING,
+        reasons::VENDOR_FAILING,
+        reasons::PROPAGATING,
+        reasons::CREDENTIALS_REJECTED,
+        reasons::STOPPED,
+        reasons::PAUSED,
+    ];
+
+    /// The reason that the Destination's condition `Delivering` has for it.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Delivering => reasons::DELIVERING,
+            Self::Retrying { .. } => reasons::VENDOR_FAILING,
+            Self::WaitingForCredentials {
+                reason: CredentialsReason::Propagating,
+            } => reasons::PROPAGATING,
+            Self::WaitingForCredentials {
+                reason: CredentialsReason::CredentialsRejected,
+            } => reasons::CREDENTIALS_REJECTED,
+            Self::Stopped => reasons::STOPPED,
+            Self::Paused => reasons::PAUSED,
+        }
+    }
+
     /// What a person has to do so that it goes on; none where it goes on by itself, or was stopped on purpose.
     #[must_use]
     pub const fn to_do(&self) -> Option<&'static str> {
@@ -325,6 +353,16 @@ impl Board {
     pub fn retain_destinations(&self, keep: impl Fn(&str) -> bool) {
         let mut destinations = self.destinations.write().unwrap_or_else(PoisonError::into_inner);
         destinations.retain(|name, _| keep(name));
+    }
+
+    /// What delivery does for each destination, by name.
+    #[must_use]
+    pub fn deliveries(&self) -> BTreeMap<String, Delivery> {
+        let destinations = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
+        let states = destinations
+            .iter()
+            .map(|(name, notes)| (name.clone(), notes.read().delivery));
+        states.collect()
     }
 
     /// What there is to tell of a gateway that has nothing to serve yet: why.
@@ -501,6 +539,7 @@ mod tests {
                 max_bytes: 1_000,
             },
             dead_letters: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             now_ms: 3_000,
             now: Instant::now(),
         };

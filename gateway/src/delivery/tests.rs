@@ -279,6 +279,7 @@ impl Gateway {
             ledgers: BTreeMap::new(),
             usage: self.log.usage(),
             dead_letters: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             now_ms: now_ms(),
             now: std::time::Instant::now(),
         };

@@ -10,6 +10,7 @@
 mod repeats;
 
 use std::{
+    collections::BTreeSet,
     io::{ErrorKind, Read, Write},
     net::TcpStream as Socket,
     num::NonZeroUsize,
@@ -187,6 +188,7 @@ impl Gateway {
                 ledgers: Default::default(),
                 usage: self.log.usage(),
                 dead_letters: Default::default(),
+                deliveries: Default::default(),
                 now_ms: 0,
                 now: Instant::now(),
             })
@@ -591,4 +593,39 @@ async fn an_event_counts_when_its_sender_went_away_before_the_answer() {
         }
     };
     tokio::time::timeout(PATIENCE, counted).await.expect("the event counts");
+}
+
+#[tokio::test]
+async fn ten_thousand_hits_with_random_names_add_no_series() {
+    let log = Arc::new(MemoryLog::open(64 * 1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_into(log, Limits::default(), |_| {});
+    let series = || -> BTreeSet<String> {
+        let text = gateway.metrics();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect()
+    };
+    // One of each kind first, so that what it may make is there.
+    let send = |name: &str| {
+        let hit = format!("{HIT}{name}&cid={name}.1&ep.{name}={name}&epn.{name}=1&dl=https%3A%2F%2F{name}.example");
+        let app = format!(r#"{{"event_name": "{name}", "client_id": "{name}", "{name}": "{name}"}}"#);
+        let path = format!("/{name}?{name}={name}");
+        [
+            gateway
+                .get(&hit, &[&format!("X-{name}: {name}"), &format!("User-Agent: {name}")])
+                .status,
+            gateway.ask("POST", "/v1/events", &[], &app).status,
+            gateway.get(&path, &[]).status,
+            gateway.get(&format!("/g/collect?v=2&tid={name}&en={name}"), &[]).status,
+        ]
+    };
+    assert_eq!(send("first"), [204, 204, 404, 403]);
+    let before = series();
+    for number in 0..2_500_u64 {
+        // Spread over all 64 bits: no two names alike.
+        send(&format!("n{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    }
+    assert_eq!(series(), before);
+    gateway.assert_metric(r#"tagfleet_requests_total{client="web",code="204",tagging_container="shop"} 2501"#);
 }
