@@ -438,7 +438,7 @@ mod tests {
     use tagfleet_expressions::{Environment, Expression, Map};
 
     use super::*;
-    use crate::{event::Event, record::Consent};
+    use crate::event::Event;
 
     fn field(path: &str, source: &str) -> Field {
         Field {
@@ -468,9 +468,8 @@ mod tests {
             .collect();
         Record {
             accepted_ms: 0,
-            consent: Consent::default(),
-            vars: Map::new(),
             event: Event::from(fields),
+            ..Record::default()
         }
     }
 

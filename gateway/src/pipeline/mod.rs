@@ -111,6 +111,7 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
             consent,
             vars,
             event,
+            ..Record::default()
         },
         verdicts,
         expression_errors,
