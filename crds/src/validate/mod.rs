@@ -9,6 +9,7 @@ mod destination;
 mod expressions;
 mod network;
 mod references;
+mod transformations;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

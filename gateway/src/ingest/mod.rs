@@ -21,7 +21,7 @@ mod page;
 pub mod pixel;
 pub mod query;
 pub mod server;
-mod user_data;
+pub mod user_data;
 pub mod visitor;
 
 use std::{borrow::Cow, net::IpAddr};
