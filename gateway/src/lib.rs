@@ -30,6 +30,8 @@ pub mod secret;
 
 pub mod cli;
 pub mod serve;
+pub mod simulate;
+pub mod test_runner;
 
 #[cfg(test)]
 mod testing;

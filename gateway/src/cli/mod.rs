@@ -3,6 +3,8 @@
 mod check;
 mod dead_letters;
 mod serve;
+mod simulate;
+mod test;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -22,6 +24,10 @@ enum Command {
     Serve(serve::ServeArguments),
     /// Names every mistake in manifests, with file, line and field.
     Check(CheckArguments),
+    /// Shows what would be sent where for a hit, and why not. Sends nothing.
+    Simulate(simulate::SimulateArguments),
+    /// Runs the tests beside manifests: given this hit, expect these requests and reasons.
+    Test(test::TestArguments),
     /// Shows the events that no vendor took, delivers them once more, or removes them.
     DeadLetters(dead_letters::DeadLettersArguments),
 }
@@ -45,6 +51,8 @@ pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::DeadLetters(arguments) => dead_letters::run(&arguments),
     }
 }

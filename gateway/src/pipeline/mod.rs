@@ -24,7 +24,7 @@ use crate::{
     event::Event,
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::{bots::BotPolicy, transform::Transformation, variables::Hit, visit::Visit},
+    pipeline::{bots::BotPolicy, transform::Transformation, triggers::Decision, variables::Hit, visit::Visit},
     plan::Plan,
     record::Record,
 };
@@ -69,11 +69,36 @@ pub enum Dropped {
     Invalid,
 }
 
+/// Looks on while an event is judged: what `simulate` tells comes from here.
+pub trait Watch {
+    /// A step was taken and left the event like this.
+    fn step(&mut self, _step: &str, _event: &Event<'_>) {}
+
+    /// The decision for the next destination of the plan.
+    fn decided(&mut self, _decision: Decision) {}
+}
+
+/// Nobody looks on.
+struct Unwatched;
+
+impl Watch for Unwatched {}
+
 /// Judges one event: every step in order, all of them pure.
 ///
 /// `steps` is what is left of the hit's budget for expressions.
 #[must_use]
 pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, steps: &mut Steps) -> Fate<'r> {
+    judge_watched(plan, claimed, visit, steps, &mut Unwatched)
+}
+
+/// The same with somebody who looks on.
+pub fn judge_watched<'r>(
+    plan: &Plan,
+    claimed: ClaimedEvent<'r>,
+    visit: &Visit<'r>,
+    steps: &mut Steps,
+    watch: &mut impl Watch,
+) -> Fate<'r> {
     let ClaimedEvent { mut event, consent } = claimed;
     let policies = &*plan.policies;
 
@@ -85,8 +110,10 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
     if policies.device {
         device::enrich(&mut event);
+        watch.step("enrich.device", &event);
     }
     privacy::guard_ip_address(&mut event, policies.ip_address);
+    watch.step("privacy.ipAddress", &event);
 
     // Whether it is what the tracking plan says, and what all destinations see of it.
     let mut expression_errors = Vec::new();
@@ -99,6 +126,7 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
             request.as_ref(),
             steps,
             &mut expression_errors,
+            watch,
         );
     }
 
@@ -109,7 +137,12 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
     let verdicts: Vec<_> = plan
         .destinations
         .iter()
-        .map(|destination| (destination.id, triggers::verdict(destination, &mut hit)))
+        .map(|destination| {
+            let decision = triggers::decide(destination, &mut hit);
+            let verdict = decision.verdict();
+            watch.decided(decision);
+            (destination.id, verdict)
+        })
         .collect();
     let meant = verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
     let vars = if meant { hit.stored_variables() } else { Map::new() };

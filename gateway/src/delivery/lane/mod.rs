@@ -11,6 +11,9 @@
 mod expire;
 mod outcome;
 
+#[cfg(test)]
+pub(super) use outcome::letter;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{

@@ -305,7 +305,7 @@ impl Lane {
 
 /// The letter of an event, as the destination sees it. An event that cannot be read cannot be shown so: its bytes are not
 /// kept then.
-fn letter(doomed: &Doomed, view: &View, time_ms: i64) -> Letter {
+pub(crate) fn letter(doomed: &Doomed, view: &View, time_ms: i64) -> Letter {
     let mut message = doomed.message.clone();
     let payload = if view.is_empty() {
         doomed.event.payload.to_vec()

@@ -19,7 +19,7 @@ pub use self::{
     touched::Touched,
     view::{View, reaching},
 };
-use super::{FailedExpression, variables::Hit};
+use super::{FailedExpression, Watch, variables::Hit};
 use crate::{
     event::{Event, field},
     ingest::user_data,
@@ -142,6 +142,7 @@ pub fn apply<'r>(
     request: Option<&Map<'_>>,
     steps: &mut Steps,
     errors: &mut Vec<FailedExpression>,
+    watch: &mut impl Watch,
 ) {
     for transformation in &plan.policies.transformations {
         let decision = if transformation.expressions().next().is_none() {
@@ -151,6 +152,7 @@ pub fn apply<'r>(
         };
         if decision.applies {
             transformation.make(decision.values, event);
+            watch.step(&transformation.label, event);
         }
     }
 }

@@ -8,7 +8,12 @@ use tagfleet_expressions::{Environment, STEPS_PER_HIT, Type};
 
 use super::*;
 use crate::{
-    config::transformations, log::codec, pipeline::policies::Policies, plan::Variable, record::Record, testing,
+    config::transformations,
+    log::codec,
+    pipeline::{Unwatched, policies::Policies},
+    plan::Variable,
+    record::Record,
+    testing,
 };
 
 const NEEDED: &str = r#"{"event_name": "purchase", "event_id": "e-1", "timestamp_ms": 1700000000000}"#;
@@ -62,7 +67,15 @@ fn after(manifests: &Json, more: &Json) -> (Json, Vec<String>) {
     plan.variables = vec![variable("mail", "event.user_data.email_address[0]")];
     let mut event = testing::record(event(more)).event;
     let (mut steps, mut errors) = (Steps::new(STEPS_PER_HIT), Vec::new());
-    apply(&plan, &mut event, Consent::default(), None, &mut steps, &mut errors);
+    apply(
+        &plan,
+        &mut event,
+        Consent::default(),
+        None,
+        &mut steps,
+        &mut errors,
+        &mut Unwatched,
+    );
     let errors = errors
         .iter()
         .map(|failed| format!("{}: {}", failed.object, failed.expression));
