@@ -1,6 +1,10 @@
 //! The plan: an applied configuration, compiled. Immutable; replaced as a whole by one atomic store.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use tagfleet_crds::tagging_container::ConsentSignal;
@@ -39,6 +43,8 @@ pub struct Plan {
     pub lookup_tables: Arc<LookupTables>,
     /// The destinations.
     pub destinations: Vec<Arc<PlannedDestination>>,
+    /// The views of destinations that transformations name and that are not there, whose backlog may be.
+    pub absent_views: BTreeMap<String, View>,
 }
 
 /// A named expression of the container.
@@ -49,6 +55,8 @@ pub struct Variable {
     pub expression: Expression,
     /// Whether a destination's own expressions read it, so that the log must keep its value.
     pub stored: bool,
+    /// Whether it reads of the request what the container's transformations protect: the log keeps null for it.
+    pub withheld: bool,
 }
 
 /// A destination, ready to judge and to send.

@@ -1,7 +1,11 @@
 //! What several modules' tests need: a plan in few words.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use tagfleet_expressions::{Environment, Expression, Value};
@@ -37,6 +41,7 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
         variables: Vec::new(),
         lookup_tables: Arc::default(),
         destinations: destinations.into_iter().map(Arc::new).collect(),
+        absent_views: BTreeMap::new(),
     }
 }
 

@@ -78,7 +78,7 @@ pub(super) fn validate(
 }
 
 /// The expressions of a destination, with what each must give.
-fn expressions_of<'s>(spec: &'s DestinationSpec, vendor: Vendor<'s>) -> Vec<(FieldPath, &'s str, Purpose)> {
+pub(super) fn expressions_of<'s>(spec: &'s DestinationSpec, vendor: Vendor<'s>) -> Vec<(FieldPath, &'s str, Purpose)> {
     let mut found = Vec::new();
     let at = FieldPath::spec();
     if let Some(when) = spec.trigger.as_ref().and_then(|trigger| trigger.when.as_deref()) {

@@ -11,6 +11,7 @@ mod enrich;
 mod expressions;
 mod network;
 mod references;
+mod transformations;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -41,7 +41,7 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.validation", Acts),
     ("spec.lookupTables", Acts),
     ("spec.variables", Acts),
-    ("spec.transformations", NotYet),
+    ("spec.transformations", Acts),
     ("spec.buffer", Acts),
     ("spec.buffer.disk.volume", ClusterOnly),
     ("spec.buffer.jetStream", NotYet),

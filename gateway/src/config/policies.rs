@@ -8,6 +8,8 @@ use tagfleet_crds::{
     tagging_container::{Bots, Geo, IpAddress, ValidationRule},
 };
 
+use super::{readable::Readable, transformations};
+
 use crate::{
     deduplication::Limits,
     pipeline::{
@@ -22,7 +24,7 @@ use crate::{
 /// Compiles what validation has let pass. `previous` is what was in force before: a database of places that is the same in
 /// both is loaded already.
 #[must_use]
-pub fn compile(spec: &TaggingContainerSpec, previous: Option<&Policies>) -> Policies {
+pub fn compile(spec: &TaggingContainerSpec, readable: &Readable, previous: Option<&Policies>) -> Policies {
     let privacy = spec.effective_privacy();
     let enrich = spec.enrich.clone().unwrap_or_default();
     Policies {
@@ -43,6 +45,7 @@ pub fn compile(spec: &TaggingContainerSpec, previous: Option<&Policies>) -> Poli
             max_entries: wanted.max_entries,
         }),
         tracking_plan: tracking_plan(&spec.validation),
+        transformations: transformations::for_all(&spec.transformations, readable),
         ..Policies::default()
     }
 }
@@ -91,7 +94,7 @@ mod tests {
     use super::*;
 
     fn compiled(spec: Value, previous: Option<&Policies>) -> Policies {
-        compile(&serde_json::from_value(spec).unwrap(), previous)
+        compile(&serde_json::from_value(spec).unwrap(), &Readable::default(), previous)
     }
 
     #[test]

@@ -1,15 +1,20 @@
 //! Parcels: events that travel in one request, and the queue in which they wait for it. Pure but for the given times.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
 use super::dead_letters::Reason;
 use crate::{
-    destinations::{Destination, Request},
+    destinations::Request,
     erase::Erasures,
     log::{Position, Stored, codec},
     pipeline::validation,
+    plan::PlannedDestination,
     record::Record,
 };
 
@@ -91,10 +96,11 @@ pub struct Circumstances {
     pub erasures: Arc<Erasures>,
 }
 
-/// Encodes events into parcels.
+/// Encodes events, as the destination sees them, into parcels.
 #[must_use]
-pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -> Packed {
+pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) -> Packed {
     let mut packed = Packed::default();
+    let mut expression_errors = BTreeMap::new();
     let mut young = Vec::with_capacity(events.len());
     let mut accepted = Vec::with_capacity(events.len());
     let mut records: Vec<Record<'_>> = Vec::with_capacity(events.len());
@@ -116,7 +122,8 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
                     .doomed
                     .push(doomed(event, Reason::TooOld, too_old(with.failure.as_ref()), with));
             }
-            Ok(record) => {
+            Ok(mut record) => {
+                form.view.apply(&mut record, &mut expression_errors);
                 young.push(event);
                 accepted.push(record.accepted_ms);
                 records.push(record);
@@ -126,7 +133,7 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
     if records.is_empty() {
         return packed;
     }
-    let encoding = vendor.encode(&records, with.now_ms);
+    let encoding = form.vendor.encode(&records, with.now_ms);
     drop(records);
     // Every event leaves this list exactly once, whatever the encoder said: the ledger counts on it.
     let mut left: Vec<Option<&Stored>> = young.into_iter().map(Some).collect();
@@ -157,7 +164,8 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
         let reason = "this destination made no request of the event";
         packed.doomed.push(doomed(event, Reason::NotEncodable, reason, with));
     }
-    packed.expression_errors = encoding.expression_errors.into_iter().collect();
+    expression_errors.extend(encoding.expression_errors);
+    packed.expression_errors = expression_errors.into_iter().collect();
     packed
 }
 
@@ -335,7 +343,7 @@ impl Queue {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-    use std::{collections::BTreeMap, time::Duration};
+    use std::time::Duration;
 
     use bytes::Bytes;
     use http::{HeaderMap, Method};
@@ -343,8 +351,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        destinations::{Authentication, Encoded, Encoding, Limits, Outcome, Protocol, Response},
+        destinations::{Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Response},
         event::Event,
+        log::DestinationId,
+        testing,
     };
 
     /// Answers with an encoding that was made up before.
@@ -362,6 +372,13 @@ mod tests {
         }
         fn classify(&self, _: &Response) -> Outcome {
             Outcome::Delivered
+        }
+    }
+
+    fn form(encoding: Encoding) -> PlannedDestination {
+        PlannedDestination {
+            vendor: Arc::new(Scripted(encoding)),
+            ..testing::destination("orders", DestinationId(1), &[])
         }
     }
 
@@ -411,7 +428,7 @@ mod tests {
 
     #[test]
     fn events_become_parcels_or_dead_letters() {
-        let vendor = Scripted(Encoding {
+        let form = form(Encoding {
             requests: vec![encoded(vec![0, 2]), encoded(vec![3])],
             refused: vec![(1, "no client_id".into())],
             expression_errors: BTreeMap::new(),
@@ -427,7 +444,7 @@ mod tests {
             position: Position(14),
             payload: Bytes::from_static(b"\xff"),
         });
-        let packed = pack(&vendor, &events, &circumstances());
+        let packed = pack(&form, &events, &circumstances());
         let parcels: Vec<_> = packed
             .parcels
             .iter()
@@ -462,11 +479,11 @@ mod tests {
             position: Position(7),
             payload: payload.into(),
         };
-        let vendor = Scripted(Encoding {
+        let form = form(Encoding {
             requests: vec![encoded(vec![0])],
             ..Encoding::default()
         });
-        let packed = pack(&vendor, &[event], &circumstances());
+        let packed = pack(&form, &[event], &circumstances());
         assert!(packed.parcels.is_empty());
         let doomed = &packed.doomed[0];
         assert_eq!(doomed.reason, Reason::Invalid);
@@ -478,7 +495,7 @@ mod tests {
         let mut with = circumstances();
         with.attempts = 7;
         with.failure = Some(("503: upstream down".into(), "503".into()));
-        let packed = pack(&Scripted(Encoding::default()), &[stored(1, 0)], &with);
+        let packed = pack(&form(Encoding::default()), &[stored(1, 0)], &with);
         let doomed = &packed.doomed[0];
         assert_eq!(
             doomed.message,
@@ -492,13 +509,13 @@ mod tests {
         #[test]
         fn every_event_goes_exactly_one_way(requests in prop::collection::vec(prop::collection::vec(0_usize..12, 0..6), 0..6),
                                             refused in prop::collection::vec(0_usize..12, 0..6)) {
-            let vendor = Scripted(Encoding {
+            let form = form(Encoding {
                 requests: requests.into_iter().map(encoded).collect(),
                 refused: refused.into_iter().map(|index| (index, "no".into())).collect(),
                 expression_errors: BTreeMap::new(),
             });
             let events: Vec<Stored> = (0..8).map(|position| stored(position, 90_000)).collect();
-            let packed = pack(&vendor, &events, &circumstances());
+            let packed = pack(&form, &events, &circumstances());
             let mut all: Vec<u64> = packed.parcels.iter().flat_map(|parcel| positions(&parcel.events)).collect();
             all.extend(packed.doomed.iter().map(|doomed| doomed.event.position.0));
             all.sort_unstable();

@@ -86,7 +86,7 @@ impl Supervisor {
     /// Brings a plan into force: new destinations start, changed ones take up their new form at their cursor (what is
     /// under way ends in the old one), those that are gone rest with their backlog.
     pub fn apply(&self, plan: &Plan) {
-        self.shared.apply(&plan.destinations);
+        self.shared.apply(plan);
     }
 
     /// Delivers what goes at once, waits for requests under way, settles and ends; after `limit` whatever is still under
@@ -123,8 +123,9 @@ impl Drop for Supervisor {
 }
 
 impl Shared {
-    fn apply(&self, destinations: &[Arc<PlannedDestination>]) {
-        let planned: BTreeMap<&str, &Arc<PlannedDestination>> = destinations
+    fn apply(&self, plan: &Plan) {
+        let planned: BTreeMap<&str, &Arc<PlannedDestination>> = plan
+            .destinations
             .iter()
             .map(|destination| (&*destination.name, destination))
             .collect();
@@ -140,7 +141,8 @@ impl Shared {
         }
         for (name, id, _) in &known {
             if !planned.contains_key(name.as_str()) {
-                self.command(&mut lanes, name, *id, Order::Rest);
+                let view = plan.absent_views.get(name).cloned().unwrap_or_default();
+                self.command(&mut lanes, name, *id, Order::Rest(view));
             }
         }
         drop(lanes);
@@ -151,8 +153,11 @@ impl Shared {
     fn command(&self, lanes: &mut BTreeMap<String, LaneHandle>, name: &str, id: DestinationId, order: Order) {
         match lanes.get(name) {
             Some(lane) if lane.id == id && !lane.task.is_finished() => {
-                let resting = matches!(*lane.orders.borrow(), Order::Rest);
-                if !(resting && matches!(order, Order::Rest)) {
+                let same = match (&*lane.orders.borrow(), &order) {
+                    (Order::Rest(before), Order::Rest(now)) => before.fingerprint() == now.fingerprint(),
+                    _ => false,
+                };
+                if !same {
                     lane.orders.send_replace(order);
                 }
             }

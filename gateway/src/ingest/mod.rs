@@ -22,7 +22,7 @@ pub mod pixel;
 pub mod query;
 mod repeats;
 pub mod server;
-mod user_data;
+pub mod user_data;
 pub mod visitor;
 
 use std::{borrow::Cow, net::IpAddr};

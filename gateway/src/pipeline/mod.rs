@@ -20,7 +20,7 @@ pub mod visit;
 use std::sync::Arc;
 
 use tagfleet_crds::tagging_container::OnInvalid;
-use tagfleet_expressions::{Map, Steps};
+use tagfleet_expressions::{Expression, Map, Steps};
 
 use crate::{
     deduplication::Key,
@@ -29,6 +29,7 @@ use crate::{
     log::{DestinationId, Verdict},
     pipeline::{
         bots::{Bot, BotPolicy},
+        transform::Transformation,
         triggers::Decision,
         variables::Hit,
         visit::Visit,
@@ -153,14 +154,23 @@ pub fn judge_watched<'r>(
         watch.step("validation", &event);
         broken_rules = breach.rules;
     }
+    let mut expression_errors = Vec::new();
+    if !policies.transformations.is_empty() {
+        let request = request_for(plan, visit, &event, Reader::Transformations);
+        transform::apply(
+            plan,
+            &mut event,
+            consent,
+            request.as_ref(),
+            steps,
+            &mut expression_errors,
+            watch,
+        );
+    }
 
-    // Which destinations get it.
+    // Which destinations get it. The variables are computed anew, of what is left.
     let accepted_ms = visit.request.received_ms;
-    let request = plan
-        .variables
-        .iter()
-        .any(|variable| variable.expression.reads_request())
-        .then(|| request::request_map(&visit.request, &event, policies.ip_address));
+    let request = request_for(plan, visit, &event, Reader::Variables);
     let mut hit = Hit::new(plan, &event, consent, request.as_ref(), steps);
     let verdicts: Vec<_> = plan
         .destinations
@@ -174,7 +184,7 @@ pub fn judge_watched<'r>(
         .collect();
     let meant = verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
     let vars = if meant { hit.stored_variables() } else { Map::new() };
-    let expression_errors = hit.into_errors();
+    transform::note(&mut expression_errors, hit.into_errors());
     Fate::Judged(Box::new(Judged {
         record: Record {
             accepted_ms,
@@ -189,6 +199,31 @@ pub fn judge_watched<'r>(
         duplicate_key,
         broken_rules,
     }))
+}
+
+/// Who reads `request`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// The container's transformations, and the variables that they read.
+    Transformations,
+    /// The variables alone.
+    Variables,
+}
+
+/// The request as expressions read it, if any does; its cookies are those that the event has.
+fn request_for<'r>(plan: &Plan, visit: &Visit<'r>, event: &Event<'r>, reader: Reader) -> Option<Map<'r>> {
+    let by_variables = plan
+        .variables
+        .iter()
+        .any(|variable| variable.expression.reads_request());
+    let mut of_transformations = plan
+        .policies
+        .transformations
+        .iter()
+        .filter(|_| reader == Reader::Transformations)
+        .flat_map(Transformation::expressions);
+    let is_read = by_variables || of_transformations.any(Expression::reads_request);
+    is_read.then(|| request::request_map(&visit.request, event, plan.policies.ip_address))
 }
 
 #[cfg(test)]

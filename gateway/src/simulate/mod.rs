@@ -269,7 +269,12 @@ impl Simulator {
             shown.refused = Some(validation::rejection(breach));
             return shown;
         }
-        let record = judged.record.clone();
+        let mut record = judged.record.clone();
+        if !destination.view.is_empty() {
+            let before = as_json(&record.event);
+            destination.view.apply(&mut record, &mut BTreeMap::new());
+            shown.changes = changes::between(&before, &as_json(&record.event));
+        }
         let Encoding {
             requests, mut refused, ..
         } = destination.vendor.encode(&[record], now_ms);

@@ -72,7 +72,7 @@ pub struct Letter {
     pub code: String,
     /// Requests that carried it.
     pub attempts: u32,
-    /// The encoded record, as the log had it.
+    /// The encoded record, as the destination sees it; empty when it could not be shown so.
     pub payload: Vec<u8>,
 }
 

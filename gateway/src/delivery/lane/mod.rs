@@ -11,6 +11,9 @@
 mod expire;
 mod outcome;
 
+#[cfg(test)]
+pub(super) use outcome::letter;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
@@ -29,6 +32,7 @@ use super::{
 use crate::{
     log::{DestinationId, Ending, Position, Reader, Stored},
     metrics::DestinationMetrics,
+    pipeline::transform::View,
     plan::PlannedDestination,
     status::{CredentialsReason, Delivery, DestinationBoard},
 };
@@ -49,8 +53,8 @@ const AGE_CHECK: Duration = Duration::from_secs(1);
 pub(super) enum Order {
     /// Deliver in this form.
     Deliver(Arc<PlannedDestination>),
-    /// Not configured any more: keep the backlog.
-    Rest,
+    /// Not configured any more: keep the backlog. What has to be given up of it is shelved as this view shows it.
+    Rest(View),
     /// The gateway stops: deliver what goes at once, until this time.
     Drain(Instant),
 }
@@ -77,6 +81,8 @@ pub(super) struct Lane {
     erased: watch::Receiver<u64>,
 
     form: Option<Arc<PlannedDestination>>,
+    /// What the destination sees, and so what its dead letters hold.
+    view: View,
     drain_until: Option<Instant>,
     gate: Gate,
 
@@ -128,6 +134,7 @@ impl Lane {
             orders,
             expiry,
             form: None,
+            view: View::default(),
             drain_until: None,
             gate: Gate::default(),
             reader: None,
@@ -198,10 +205,17 @@ impl Lane {
                     self.gate.reset();
                     self.queue.unprepare();
                     self.queue.hurry(Instant::now());
+                    self.view = form.view.clone();
                     self.form = Some(form);
                 }
             }
-            Order::Rest => self.form = None,
+            Order::Rest(view) => {
+                // The last view that is known, when the configuration says nothing of it any more.
+                if !view.is_empty() {
+                    self.view = view;
+                }
+                self.form = None;
+            }
             Order::Drain(until) => self.drain_until = Some(until),
         }
         self.show();
@@ -405,7 +419,7 @@ impl Lane {
 
     /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters.
     fn pack(&mut self, form: &PlannedDestination, events: &[Stored], with: &Circumstances) {
-        let packed = pack(&*form.vendor, events, with);
+        let packed = pack(form, events, with);
         for parcel in packed.parcels {
             self.queue.push(parcel);
         }
@@ -433,7 +447,7 @@ impl Lane {
         for parcel in self.queue.extract(|parcel| parcel.oldest_ms < limit) {
             let due = parcel.due;
             let with = self.circumstances(&form, now, parcel.attempts, parcel.failure);
-            let mut packed = pack(&*form.vendor, &parcel.events, &with);
+            let mut packed = pack(&form, &parcel.events, &with);
             self.doomed.append(&mut packed.doomed);
             self.end_erased(std::mem::take(&mut packed.erased));
             for mut young in packed.parcels {

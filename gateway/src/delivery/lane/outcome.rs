@@ -15,6 +15,7 @@ use crate::{
     destinations::Outcome,
     log::{Ending, Stored},
     metrics::CallCode,
+    pipeline::transform::View,
     status::{CredentialsReason, Delivery},
 };
 
@@ -240,7 +241,10 @@ impl Lane {
             .partition(|doomed| erasures.covers_encoded(&doomed.event.payload));
         self.end_erased(erased.iter().map(|doomed| doomed.event.position).collect());
         let time_ms = (self.parts.now_ms)();
-        let letters: Vec<Letter> = doomed.iter().map(|doomed| letter(doomed, time_ms)).collect();
+        let letters: Vec<Letter> = doomed
+            .iter()
+            .map(|doomed| letter(doomed, &self.view, time_ms))
+            .collect();
         let (store, name) = (Arc::clone(&self.parts.dead_letters), Arc::clone(&self.name));
         // The sync may take a while: not on a thread that sends.
         let shelved = tokio::task::spawn_blocking(move || {
@@ -313,14 +317,25 @@ impl Lane {
     }
 }
 
-fn letter(doomed: &Doomed, time_ms: i64) -> Letter {
+/// The letter of an event, as the destination sees it. An event that cannot be read cannot be shown so: its bytes are not
+/// kept then.
+pub(crate) fn letter(doomed: &Doomed, view: &View, time_ms: i64) -> Letter {
+    let mut message = doomed.message.clone();
+    let payload = if view.is_empty() {
+        doomed.event.payload.to_vec()
+    } else {
+        view.of_payload(&doomed.event.payload).unwrap_or_else(|_| {
+            message.push_str("; the event itself is not kept, since its transformations cannot be made");
+            Vec::new()
+        })
+    };
     Letter {
         time_ms,
         reason: doomed.reason,
-        message: doomed.message.clone(),
+        message,
         code: doomed.code.clone(),
         attempts: doomed.attempts,
-        payload: doomed.event.payload.to_vec(),
+        payload,
     }
 }
 
