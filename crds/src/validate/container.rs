@@ -46,6 +46,7 @@ pub(super) fn validate(container: &TaggingContainer, objects: &Objects<'_>) -> (
         let path = FieldPath::spec().field("priority");
         expressions::check(priority, Purpose::Number, &scope.event_environment(), path, &mut report);
     }
+    consent(spec, &mut report);
     buffer(spec, &mut report);
     limits(spec, &mut report);
     if let Some(otlp) = spec.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_ref()) {
@@ -278,6 +279,26 @@ fn named_destinations(
             reasons::DESTINATION_NOT_FOUND,
             message,
         );
+    }
+}
+
+/// Regions of which two say something, and regions that nobody can tell.
+fn consent(spec: &TaggingContainerSpec, report: &mut Report) {
+    let Some(consent) = &spec.consent else { return };
+    let at = FieldPath::spec().fields(&["consent", "regions"]);
+    if !consent.regions.is_empty() && spec.enrich.as_ref().is_none_or(|enrich| enrich.geo.is_none()) {
+        let message = "without enrich.geo no visitor's region is known, and consent.default holds for all";
+        report.warning(at.clone(), reasons::NO_EFFECT, message);
+    }
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, region) in consent.regions.iter().enumerate() {
+        for (place, code) in region.region.iter().enumerate() {
+            if let Some(first) = known.insert(code, index) {
+                let path = at.index(index).field("region").index(place);
+                let message = format!("{code} stands in consent.regions[{first}] already: which of the two is meant?");
+                report.error(path, reasons::INVALID, message);
+            }
+        }
     }
 }
 
