@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod status;
 
 pub mod hashing;
+pub mod hold;
 pub mod secret;
 
 pub mod cli;

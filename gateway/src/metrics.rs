@@ -4,6 +4,7 @@
 //! touches is resolved once per plan ([`ClientMetrics`]); what the log knows better than any counter of this process is
 //! read from it at scrape time (`scrape.rs`).
 
+mod consent;
 mod scrape;
 
 use std::{
@@ -23,7 +24,7 @@ use tagfleet_process::metrics::Registrar;
 pub use scrape::Sources;
 pub(crate) use scrape::lag;
 
-use crate::{plan::Plan, status::Totals};
+use crate::{pipeline::consent::Resolved, plan::Plan, status::Totals};
 
 /// Seconds that resolve 1 ms to 1 s; 0.1 is the bound of the default objective `monitoring.objectives.latency`.
 const REQUEST_SECONDS: &[f64] = &[
@@ -66,6 +67,10 @@ pub struct Metrics {
     config_errors: IntCounterVec,
     /// `tagfleet_expression_errors_total` by object and expression.
     expression_errors: IntCounterVec,
+    /// `tagfleet_consent_decisions_total` by source, signal and state.
+    consent_decisions: consent::Decisions,
+    /// `tagfleet_held_events`.
+    held_events: IntGauge,
     derived: Mutex<Derived>,
 }
 
@@ -142,6 +147,11 @@ impl Metrics {
                 "Failures of an expression at run time; it counted as false or null then.",
                 &["object", "expression"],
             )?,
+            consent_decisions: consent::Decisions::new(&registrar)?,
+            held_events: registrar.add(IntGauge::new(
+                "tagfleet_held_events",
+                "Events that wait in memory for their visitor's decision on consent.",
+            )?)?,
             derived: Mutex::new(Derived::new(&registrar)?),
             registry,
         })
@@ -217,6 +227,17 @@ impl Metrics {
     /// Drops the refusals of objects that are no longer in the configuration.
     pub fn retain_config_errors(&self, keep: impl Fn(&str) -> bool) {
         retain(&self.config_errors, "object", keep);
+    }
+
+    /// Counts who decided on the consent of an accepted event, and how.
+    pub fn consent_decided(&self, resolved: &Resolved) {
+        self.consent_decisions.count(resolved);
+    }
+
+    /// The gauge of the events that wait for a decision on consent.
+    #[must_use]
+    pub fn held_events(&self) -> IntGauge {
+        self.held_events.clone()
     }
 
     /// Counts failures of an expression: `object` is the container's or the destination's name, `expression` the

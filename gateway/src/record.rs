@@ -1,8 +1,17 @@
 //! What the log keeps of an accepted event: everything that a destination may need later, and nothing of the request.
 
+use tagfleet_crds::tagging_container::ConsentSignal as Signal;
 use tagfleet_expressions::Map;
 
 use crate::event::Event;
+
+/// The four signals of consent mode v2, in the order in which lists of their states hold them.
+pub const SIGNALS: [Signal; 4] = [
+    Signal::AdStorage,
+    Signal::AnalyticsStorage,
+    Signal::AdUserData,
+    Signal::AdPersonalization,
+];
 
 /// One signal of Google's consent mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,6 +48,42 @@ pub struct Consent {
     pub ad_user_data: ConsentSignal,
     /// Personalised advertising.
     pub ad_personalization: ConsentSignal,
+}
+
+impl Consent {
+    /// The consent of these states, in the order of [`SIGNALS`].
+    #[must_use]
+    pub const fn of(states: [ConsentSignal; 4]) -> Self {
+        let [ad_storage, analytics_storage, ad_user_data, ad_personalization] = states;
+        Self {
+            ad_storage,
+            analytics_storage,
+            ad_user_data,
+            ad_personalization,
+        }
+    }
+
+    /// The states, in the order of [`SIGNALS`].
+    #[must_use]
+    pub const fn states(&self) -> [ConsentSignal; 4] {
+        [
+            self.ad_storage,
+            self.analytics_storage,
+            self.ad_user_data,
+            self.ad_personalization,
+        ]
+    }
+
+    /// The state of one signal.
+    #[must_use]
+    pub const fn state(&self, signal: Signal) -> ConsentSignal {
+        match signal {
+            Signal::AdStorage => self.ad_storage,
+            Signal::AnalyticsStorage => self.analytics_storage,
+            Signal::AdUserData => self.ad_user_data,
+            Signal::AdPersonalization => self.ad_personalization,
+        }
+    }
 }
 
 /// An accepted event with what was decided when its hit was accepted.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     hashing::sha256_hex,
     log::{DestinationId, LogError},
-    pipeline::{lookup::LookupTables, transform::View},
+    pipeline::{lookup::LookupTables, sampling::Sample, transform::View},
     plan::{ObjectInForce, Plan, PlannedDestination, Trigger, Variable},
 };
 
@@ -60,6 +60,8 @@ fn planned_destination(form: &DestinationForm, id: DestinationId) -> PlannedDest
             when: form.when.clone(),
         },
         requires: form.spec.effective_consent(),
+        anonymize: form.spec.anonymizes(),
+        sample: Sample::of_percent(form.spec.effective_sample_percent()),
         view: View::default(),
         delivery: form.delivery.clone(),
         vendor: Arc::clone(&form.vendor),

@@ -4,10 +4,12 @@ use std::{borrow::Cow, collections::HashSet, sync::Arc};
 
 use tokio::time::Instant;
 
-use super::dead_letters::Reason;
+use super::{dead_letters::Reason, view::prepare_record};
 use crate::{
-    destinations::{Destination, Request},
+    destinations::Request,
     log::{Position, Stored, codec},
+    pipeline::consent::admission::Admission,
+    plan::PlannedDestination,
     record::Record,
 };
 
@@ -66,6 +68,8 @@ pub struct Packed {
     pub parcels: Vec<Parcel>,
     /// The events that cannot be sent.
     pub doomed: Vec<Doomed>,
+    /// The events that may not be sent by the consent that is required now.
+    pub withheld: Vec<Position>,
     /// Failed expressions by field path.
     pub expression_errors: Vec<(String, u64)>,
 }
@@ -85,9 +89,9 @@ pub struct Circumstances {
     pub failure: Option<(String, String)>,
 }
 
-/// Encodes events into parcels.
+/// Encodes events into parcels, each event as this destination may see it.
 #[must_use]
-pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -> Packed {
+pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) -> Packed {
     let mut packed = Packed::default();
     let mut young = Vec::with_capacity(events.len());
     let mut accepted = Vec::with_capacity(events.len());
@@ -102,17 +106,20 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
                     .doomed
                     .push(doomed(event, Reason::TooOld, too_old(with.failure.as_ref()), with));
             }
-            Ok(record) => {
-                young.push(event);
-                accepted.push(record.accepted_ms);
-                records.push(record);
-            }
+            Ok(mut record) => match prepare_record(form, &mut record) {
+                Admission::Withheld => packed.withheld.push(event.position),
+                Admission::Whole | Admission::Anonymized => {
+                    young.push(event);
+                    accepted.push(record.accepted_ms);
+                    records.push(record);
+                }
+            },
         }
     }
     if records.is_empty() {
         return packed;
     }
-    let encoding = vendor.encode(&records, with.now_ms);
+    let encoding = form.vendor.encode(&records, with.now_ms);
     drop(records);
     // Every event leaves this list exactly once, whatever the encoder said: the ledger counts on it.
     let mut left: Vec<Option<&Stored>> = young.into_iter().map(Some).collect();
@@ -310,9 +317,11 @@ mod tests {
 
     use super::*;
     use crate::{
-        destinations::{Authentication, Encoded, Encoding, Limits, Outcome, Protocol, Response},
+        destinations::{Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Response},
         event::Event,
+        log::DestinationId,
         record::Consent,
+        testing,
     };
 
     /// Answers with an encoding that was made up before.
@@ -330,6 +339,13 @@ mod tests {
         }
         fn classify(&self, _: &Response) -> Outcome {
             Outcome::Delivered
+        }
+    }
+
+    fn scripted(encoding: Encoding) -> PlannedDestination {
+        PlannedDestination {
+            vendor: Arc::new(Scripted(encoding)),
+            ..testing::destination("orders", DestinationId(0), &[])
         }
     }
 
@@ -379,7 +395,7 @@ mod tests {
 
     #[test]
     fn events_become_parcels_or_dead_letters() {
-        let vendor = Scripted(Encoding {
+        let form = scripted(Encoding {
             requests: vec![encoded(vec![0, 2]), encoded(vec![3])],
             refused: vec![(1, "no client_id".into())],
             expression_errors: BTreeMap::new(),
@@ -395,7 +411,7 @@ mod tests {
             position: Position(14),
             payload: Bytes::from_static(b"\xff"),
         });
-        let packed = pack(&vendor, &events, &circumstances());
+        let packed = pack(&form, &events, &circumstances());
         let parcels: Vec<_> = packed
             .parcels
             .iter()
@@ -423,7 +439,7 @@ mod tests {
         let mut with = circumstances();
         with.attempts = 7;
         with.failure = Some(("503: upstream down".into(), "503".into()));
-        let packed = pack(&Scripted(Encoding::default()), &[stored(1, 0)], &with);
+        let packed = pack(&scripted(Encoding::default()), &[stored(1, 0)], &with);
         let doomed = &packed.doomed[0];
         assert_eq!(
             doomed.message,
@@ -437,13 +453,13 @@ mod tests {
         #[test]
         fn every_event_goes_exactly_one_way(requests in prop::collection::vec(prop::collection::vec(0_usize..12, 0..6), 0..6),
                                             refused in prop::collection::vec(0_usize..12, 0..6)) {
-            let vendor = Scripted(Encoding {
+            let form = scripted(Encoding {
                 requests: requests.into_iter().map(encoded).collect(),
                 refused: refused.into_iter().map(|index| (index, "no".into())).collect(),
                 expression_errors: BTreeMap::new(),
             });
             let events: Vec<Stored> = (0..8).map(|position| stored(position, 90_000)).collect();
-            let packed = pack(&vendor, &events, &circumstances());
+            let packed = pack(&form, &events, &circumstances());
             let mut all: Vec<u64> = packed.parcels.iter().flat_map(|parcel| positions(&parcel.events)).collect();
             all.extend(packed.doomed.iter().map(|doomed| doomed.event.position.0));
             all.sort_unstable();

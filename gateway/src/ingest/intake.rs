@@ -35,6 +35,7 @@ use super::{
 };
 use crate::{
     clock,
+    hold::Hold,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
     pipeline::{self, Dropped, Fate, Judged, visit::Visit},
@@ -46,6 +47,7 @@ pub struct Intake {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
     metrics: Arc<Metrics>,
+    hold: Arc<Hold>,
     body_memory: BodyMemory,
     body_time: Duration,
     uri_bytes: usize,
@@ -58,11 +60,18 @@ impl Intake {
         Self {
             plan,
             log,
+            hold: Arc::new(Hold::new(metrics.held_events())),
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
             uri_bytes: limits.uri_bytes,
         }
+    }
+
+    /// The events that wait for a decision on consent.
+    #[must_use]
+    pub fn hold(&self) -> Arc<Hold> {
+        Arc::clone(&self.hold)
     }
 
     /// The part of one worker thread, made on it.
@@ -275,15 +284,23 @@ impl ClaimedHit<'_> {
                 Fate::Dropped(Dropped::Invalid) => self.metrics.invalid.inc(),
             }
         }
-        for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
-            let metrics = &self.worker.intake.metrics;
-            metrics.expression_errors(&failed.object, &failed.expression, 1);
+        let Intake { hold, metrics, .. } = &*self.worker.intake;
+        for judged in &mut judged {
+            for failed in &judged.expression_errors {
+                metrics.expression_errors(&failed.object, &failed.expression, 1);
+            }
+            hold.make_room(self.plan, judged);
         }
         let commit = self.append(&judged)?.map(|commit| Awaited {
             commit: Some(commit),
             events: judged.len() as u64,
             accepted: &self.metrics.accepted,
         });
+        let now = Instant::now();
+        for judged in &judged {
+            metrics.consent_decided(&judged.consent);
+            hold.note(self.plan, judged, now);
+        }
         Ok(Taken {
             commit,
             answer: claim.answer,

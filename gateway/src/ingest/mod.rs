@@ -4,7 +4,7 @@ pub mod answers;
 mod body;
 mod complete;
 mod connection;
-mod consent_signals;
+pub(crate) mod consent_signals;
 pub mod cookies;
 pub mod cors;
 mod fields;
@@ -34,7 +34,7 @@ pub use self::{
     pixel::Pixel,
 };
 
-use crate::{event::Event, record::Consent};
+use crate::{event::Event, pipeline::consent::Said};
 
 /// What a client may read of a request. Header values are those of the connection's buffer.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ impl Claim<'_> {
     pub fn into_owned(self) -> Claim<'static> {
         let owned = |claimed: ClaimedEvent<'_>| ClaimedEvent {
             event: claimed.event.into_owned(),
-            consent: claimed.consent,
+            said: claimed.said,
         };
         Claim {
             events: self.events.into_iter().map(owned).collect(),
@@ -98,8 +98,8 @@ impl Claim<'_> {
 pub struct ClaimedEvent<'r> {
     /// The event.
     pub event: Event<'r>,
-    /// What the hit itself said: the event's own `consent` before gcd before gcs; unset where it said nothing.
-    pub consent: Consent,
+    /// What the hit itself said of consent: the event's own `consent` before gcd before gcs; unset where it said nothing.
+    pub said: Said,
 }
 
 /// An answer with a body.

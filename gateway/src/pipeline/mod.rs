@@ -1,6 +1,7 @@
 //! The pipeline: from a client's events to records with a verdict for each destination. One file for each step, each a
 //! pure function of event and plan, called here in the order in which [`judge`] lists them.
 
+pub mod anonymize;
 pub mod bots;
 pub mod consent;
 pub mod device;
@@ -10,6 +11,7 @@ pub mod lookup;
 pub mod policies;
 pub mod privacy;
 pub mod request;
+pub mod sampling;
 pub mod transform;
 pub mod triggers;
 pub mod validation;
@@ -21,9 +23,10 @@ use std::sync::Arc;
 use tagfleet_expressions::{Map, Steps};
 
 use crate::{
+    event::field,
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::{bots::BotPolicy, variables::Hit, visit::Visit},
+    pipeline::{bots::BotPolicy, consent::Resolved, triggers::Ruling, variables::Hit, visit::Visit},
     plan::Plan,
     record::Record,
 };
@@ -33,8 +36,12 @@ use crate::{
 pub struct Judged<'r> {
     /// What the log keeps.
     pub record: Record<'r>,
-    /// The verdict for every destination of the plan.
+    /// The verdict for every destination of the plan but those that are held.
     pub verdicts: Vec<(DestinationId, Verdict)>,
+    /// The destinations for which the event waits for the visitor's decision on consent (`consent.hold`).
+    pub held: Vec<DestinationId>,
+    /// The consent in force for it, with who decided on it.
+    pub consent: Resolved,
     /// Expressions that failed on it (`tagfleet_expression_errors_total`).
     pub expression_errors: Vec<FailedExpression>,
 }
@@ -73,13 +80,15 @@ pub enum Dropped {
 /// `steps` is what is left of the hit's budget for expressions.
 #[must_use]
 pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, steps: &mut Steps) -> Fate<'r> {
-    let ClaimedEvent { mut event, consent } = claimed;
+    let ClaimedEvent { mut event, said } = claimed;
     let policies = &*plan.policies;
 
     // Who sent it, and what they agreed to.
     if visit.bot.is_some() && policies.bots == BotPolicy::Drop {
         return Fate::Dropped(Dropped::Bot);
     }
+    let resolved = consent::resolve(&policies.consent, &said, visit);
+    let consent = resolved.consent;
 
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
     if policies.device {
@@ -96,14 +105,18 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
         .iter()
         .any(|variable| variable.expression.reads_request())
         .then(|| request::request_map(&visit.request, &event, policies.ip_address));
+    // Only a visitor who is known again can decide later.
+    let may_wait = policies.consent.hold.is_some() && event.text(field::CLIENT_ID).is_some_and(|id| !id.is_empty());
     let mut hit = Hit::new(plan, &event, consent, request.as_ref(), steps);
-    let verdicts: Vec<_> = plan
-        .destinations
-        .iter()
-        .map(|destination| (destination.id, triggers::verdict(destination, &mut hit)))
-        .collect();
-    let meant = verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
-    let vars = if meant { hit.stored_variables() } else { Map::new() };
+    let (mut verdicts, mut held) = (Vec::with_capacity(plan.destinations.len()), Vec::new());
+    for destination in &plan.destinations {
+        match triggers::rule(destination, &mut hit, may_wait) {
+            Ruling::Given(verdict) => verdicts.push((destination.id, verdict)),
+            Ruling::Waits => held.push(destination.id),
+        }
+    }
+    let stays = !held.is_empty() || verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
+    let vars = if stays { hit.stored_variables() } else { Map::new() };
     let expression_errors = hit.into_errors();
     Fate::Judged(Box::new(Judged {
         record: Record {
@@ -113,6 +126,8 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
             event,
         },
         verdicts,
+        held,
+        consent: resolved,
         expression_errors,
     }))
 }

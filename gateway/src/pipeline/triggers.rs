@@ -2,42 +2,38 @@
 
 use std::sync::{Arc, LazyLock};
 
-use tagfleet_crds::tagging_container::ConsentSignal as Signal;
 use tagfleet_expressions::Value;
 
 use crate::{
     log::Verdict,
-    pipeline::variables::Hit,
+    pipeline::{
+        consent::admission::{admit, is_undecided},
+        variables::Hit,
+    },
     plan::PlannedDestination,
-    record::{Consent, ConsentSignal},
 };
 
 static WHEN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("trigger.when"));
 
-/// The verdict for one destination. The event's name is looked up before the condition is run; consent is asked last,
-/// so that `consent_denied` counts only what would have been sent.
-pub fn verdict<'v>(destination: &'v PlannedDestination, hit: &mut Hit<'v, '_>) -> Verdict {
-    if !fires(destination, hit) || !destination.vendor.takes(hit.event(), hit.consent()) {
-        Verdict::Filtered
-    } else if !consents(destination, hit.consent()) {
-        Verdict::ConsentDenied
-    } else {
-        Verdict::Meant
-    }
+/// What a destination has to do with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// It is decided.
+    Given(Verdict),
+    /// It waits for the visitor's decision on consent.
+    Waits,
 }
 
-/// Whether the visitor agreed to all that the destination needs; what nobody said is no agreement.
-fn consents(destination: &PlannedDestination, consent: &Consent) -> bool {
-    let granted = |signal: &Signal| {
-        let given = match signal {
-            Signal::AdStorage => consent.ad_storage,
-            Signal::AnalyticsStorage => consent.analytics_storage,
-            Signal::AdUserData => consent.ad_user_data,
-            Signal::AdPersonalization => consent.ad_personalization,
-        };
-        given == ConsentSignal::Granted
-    };
-    destination.requires.iter().all(granted) && destination.vendor.consents(consent)
+/// The ruling for one destination. The event's name is looked up before the condition is run; consent is asked last,
+/// so that `consent_denied` counts only what would have been sent. `may_wait`: the event can be held.
+pub fn rule<'v>(destination: &'v PlannedDestination, hit: &mut Hit<'v, '_>, may_wait: bool) -> Ruling {
+    if !fires(destination, hit) || !destination.vendor.takes(hit.event(), hit.consent()) {
+        Ruling::Given(Verdict::Filtered)
+    } else if may_wait && is_undecided(destination, hit.consent()) {
+        Ruling::Waits
+    } else {
+        Ruling::Given(admit(destination, hit.consent()).verdict())
+    }
 }
 
 fn fires<'v>(destination: &'v PlannedDestination, hit: &mut Hit<'v, '_>) -> bool {
@@ -46,6 +42,9 @@ fn fires<'v>(destination: &'v PlannedDestination, hit: &mut Hit<'v, '_>) -> bool
         return false;
     }
     if !destination.vendor.wants(hit.event().name()) {
+        return false;
+    }
+    if destination.sample.is_some_and(|sample| !sample.takes(hit.event())) {
         return false;
     }
     trigger

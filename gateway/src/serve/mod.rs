@@ -24,6 +24,7 @@ use crate::{
         client::{ClientError, HttpClient},
         dead_letters::{DeadLetterError, routes::Routes},
     },
+    hold::Releasing,
     ingest::{
         intake::Intake,
         limits::Limits,
@@ -37,6 +38,8 @@ use crate::{
 const USUAL_LOGS: &str = "info,kube_client=off,kube_runtime=off";
 /// How long requests under way may take to end once the gateway is told to stop.
 const INGEST_GRACE: Duration = Duration::from_secs(10);
+/// How long events that wait for consent may take to the log after that.
+const HOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long delivery may take after that.
 const DELIVERY_GRACE: Duration = Duration::from_secs(10);
 
@@ -175,6 +178,7 @@ struct Gateway {
     log: SharedLog,
     desk: Desk,
     delivery: Supervisor,
+    releasing: Releasing,
     server: Server,
     /// What the log was opened with.
     buffer: Buffer,
@@ -210,6 +214,7 @@ impl Gateway {
             Arc::clone(&desk.metrics),
             &limits,
         ));
+        let releasing = Releasing::start(intake.hold(), &log, Arc::clone(&plan));
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
         let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
@@ -230,6 +235,7 @@ impl Gateway {
             log,
             desk,
             delivery,
+            releasing,
             server,
             buffer,
         })
@@ -267,6 +273,7 @@ impl Gateway {
         if cut > 0 {
             tracing::warn!(connections = cut, "connections had to be cut");
         }
+        self.releasing.stop(HOLD_GRACE).await;
         self.delivery.shutdown(DELIVERY_GRACE).await;
         self.log.close();
         drop(self.desk);

@@ -220,6 +220,7 @@ impl Lane {
                 return;
             };
             self.dispatch(&form, now);
+            self.settle();
             if !self.wants_more(now) || !self.fill(&form, head, now) {
                 return;
             }
@@ -376,13 +377,14 @@ impl Lane {
         }
     }
 
-    /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters.
+    /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters, and what may not be sent ends.
     fn pack(&mut self, form: &PlannedDestination, events: &[Stored], with: &Circumstances) {
-        let packed = pack(&*form.vendor, events, with);
+        let packed = pack(form, events, with);
         for parcel in packed.parcels {
             self.queue.push(parcel);
         }
         self.doomed.extend(packed.doomed);
+        self.withhold(packed.withheld);
         for (expression, times) in packed.expression_errors {
             self.parts.metrics.expression_errors(&self.name, &expression, times);
         }
@@ -405,8 +407,9 @@ impl Lane {
         for parcel in self.queue.extract(|parcel| parcel.oldest_ms < limit) {
             let due = parcel.due;
             let with = self.circumstances(&form, now, parcel.attempts, parcel.failure);
-            let mut packed = pack(&*form.vendor, &parcel.events, &with);
-            self.doomed.append(&mut packed.doomed);
+            let packed = pack(&form, &parcel.events, &with);
+            self.doomed.extend(packed.doomed);
+            self.withhold(packed.withheld);
             for mut young in packed.parcels {
                 young.due = due;
                 self.queue.push(young);

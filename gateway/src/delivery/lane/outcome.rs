@@ -11,9 +11,10 @@ use crate::{
         dead_letters::{Letter, Reason},
         gate::{Shut, Signal},
         parcel::{Doomed, Parcel},
+        view,
     },
     destinations::Outcome,
-    log::{Ending, Stored},
+    log::{Ending, Position, Stored},
     metrics::CallCode,
     status::{CredentialsReason, Delivery},
 };
@@ -230,10 +231,40 @@ impl Lane {
         }));
     }
 
+    /// Events that may not be sent by the consent that is required now end here: a dead letter would keep them.
+    pub(super) fn withhold(&mut self, withheld: Vec<Position>) {
+        let erased = withheld.into_iter().map(|position| (position, Ending::Erased));
+        self.endings.extend(erased);
+    }
+
+    /// Lets each of the doomed keep no more than its destination may see.
+    fn view_doomed(&mut self, doomed: Vec<Doomed>) -> Vec<Doomed> {
+        // A destination that is gone from the configuration asks for no consent.
+        let Some(form) = self.form.clone() else {
+            return doomed;
+        };
+        let (mut seen, mut withheld) = (Vec::with_capacity(doomed.len()), Vec::new());
+        for mut doomed in doomed {
+            match view::admitted_payload(&form, doomed.event.payload.clone()) {
+                Some(payload) => {
+                    doomed.event.payload = payload;
+                    seen.push(doomed);
+                }
+                None => withheld.push(doomed.event.position),
+            }
+        }
+        self.withhold(withheld);
+        seen
+    }
+
     /// Shelves the doomed as dead letters; what finds no room there has expired. If the disk refuses, they wait, except
     /// those that have to make room.
     pub(super) async fn bury(&mut self) {
         let doomed = std::mem::take(&mut self.doomed);
+        let doomed = self.view_doomed(doomed);
+        if doomed.is_empty() {
+            return;
+        }
         let time_ms = (self.parts.now_ms)();
         let letters: Vec<Letter> = doomed.iter().map(|doomed| letter(doomed, time_ms)).collect();
         let (store, name) = (Arc::clone(&self.parts.dead_letters), Arc::clone(&self.name));

@@ -13,6 +13,7 @@ use std::{
     num::NonZeroUsize,
 };
 
+use tagfleet_crds::tagging_container::ConsentSignal;
 use tokio::sync::{Notify, watch};
 
 use super::*;
@@ -22,6 +23,10 @@ use crate::{
     },
     log::{DestinationId, Ledger, Log, LogError, Position, Reader, Usage, WhenFull, codec, memory::MemoryLog},
     metrics::Sources,
+    pipeline::{
+        consent::{ConsentPolicy, HoldPolicy},
+        policies::Policies,
+    },
     secret::{Secret, Secrets},
     testing,
 };
@@ -578,4 +583,42 @@ async fn an_event_counts_when_its_sender_went_away_before_the_answer() {
         }
     };
     tokio::time::timeout(PATIENCE, counted).await.expect("the event counts");
+}
+
+#[tokio::test]
+async fn an_event_waits_for_its_visitors_decision_and_every_decision_is_counted() {
+    let log = Arc::new(MemoryLog::open(1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_into(log, Limits::default(), |plan| {
+        let mut orders = testing::destination("orders", plan.destinations[0].id, &[]);
+        orders.requires = vec![ConsentSignal::AnalyticsStorage];
+        plan.destinations = vec![Arc::new(orders)];
+        plan.policies = Arc::new(Policies {
+            consent: ConsentPolicy {
+                hold: Some(HoldPolicy {
+                    max_age: PATIENCE,
+                    max_events: 10,
+                }),
+                ..ConsentPolicy::default()
+            },
+            ..Policies::default()
+        });
+    });
+    assert_eq!(gateway.get(HIT, &["Sec-GPC: 1"]).status, 204);
+    gateway.assert_metric(r#"tagfleet_held_events{tagging_container="shop"} 1"#);
+    assert!(gateway.stored("event_name").is_empty());
+
+    assert_eq!(gateway.get(&format!("{HIT}&gcs=G101"), &[]).status, 204);
+    gateway.assert_metric(r#"tagfleet_held_events{tagging_container="shop"} 0"#);
+    assert_eq!(gateway.stored("event_name"), ["page_view"]);
+    gateway.assert_metric(r#"tagfleet_events_total{client="web",outcome="accepted",tagging_container="shop"} 2"#);
+    for (source, signal, state) in [
+        ("gpc", "ad_storage", "denied"),
+        ("nobody", "analytics_storage", "unset"),
+        ("gcs", "analytics_storage", "granted"),
+    ] {
+        gateway.assert_metric(&format!(
+            "tagfleet_consent_decisions_total{{signal=\"{signal}\",source=\"{source}\",state=\"{state}\",\
+             tagging_container=\"shop\"}} 1"
+        ));
+    }
 }
