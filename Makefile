@@ -1,6 +1,6 @@
 # Each target is one line: a script, or cargo.
 
-.PHONY: help demo demo-cluster test e2e cluster-up cluster-down bench bench-operator fuzz generate fmt
+.PHONY: help demo demo-cluster test e2e cluster-up cluster-down bench bench-operator fuzz generate user-agents fmt
 
 help:      ## what there is
 	@grep -E '^[a-z0-9-]+: .*##' Makefile | sed 's/: *##/\t/'
@@ -34,6 +34,9 @@ fuzz:      ## fuzz every parser (FUZZ_SECONDS=600 each; TARGETS="query cookies" 
 
 generate:  ## write again what is generated: crds/yaml, its copy in the chart, docs/reference, the charts' tables
 	@scripts/generate
+
+user-agents: ## write again the lists by which bots and devices are known, from their newest releases
+	@scripts/user-agents
 
 fmt:       ## format
 	@cargo fmt --all

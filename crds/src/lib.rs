@@ -3,6 +3,7 @@
 //! `check` share.
 
 pub mod conditions;
+pub mod data_flow;
 pub mod destination;
 pub mod generated;
 pub mod lookup_table;

@@ -396,6 +396,26 @@ fn a_container_is_checked_beyond_its_schema() {
             "TaggingContainer/shop: spec.replicas.min: min (21) must not be greater than max (20)",
         ),
         (
+            "/enrich",
+            json!({"geo": {"file": "/geo/city.mmdb", "url": "https://files.example/city.mmdb"}}),
+            "TaggingContainer/shop: spec.enrich.geo: set exactly one source of geo: file, url, headers",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"refreshInterval": "1h"}}),
+            "TaggingContainer/shop: spec.enrich.geo: set exactly one source of geo: file, url, headers",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"url": "https://user:hunter2@files.example/city.mmdb"}}),
+            "TaggingContainer/shop: spec.enrich.geo.url: must not hold user or password",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"file": "/geo/city.mmdb", "refreshInterval": "1h"}}),
+            "warning: TaggingContainer/shop: spec.enrich.geo.refreshInterval: is for url",
+        ),
+        (
             "/clients",
             json!([]),
             "warning: TaggingContainer/shop: spec.clients: without a client",
@@ -559,8 +579,8 @@ fn a_destination_is_checked_beyond_its_schema() {
         (
             "orders",
             "/receives",
-            json!(["personal"]),
-            "Destination/orders: spec.receives[0]: the container shop defines no class personal",
+            json!(["contact", "personal"]),
+            "Destination/orders: spec.receives[0]: the container shop defines no class contact",
         ),
         (
             "low-stock",
@@ -651,4 +671,21 @@ fn a_region_is_told_and_listed_once() {
         json!({"geo": {"headers": {"country": "CF-IPCountry"}}}),
     );
     known.tells("TaggingContainer/shop: spec.consent.regions[1].region[1]: ");
+}
+
+#[test]
+fn a_place_by_headers_needs_somebody_to_believe() {
+    let headers = json!({"geo": {"headers": {"country": "CF-IPCountry"}}});
+    let case = Case::contract().with("shop", "/enrich", headers);
+    assert_eq!(case.told(), Vec::<String>::new());
+    case.with("shop", "/trustedProxies", json!([]))
+        .tells("warning: TaggingContainer/shop: spec.enrich.geo.headers: are believed from trusted proxies alone");
+}
+
+#[test]
+fn a_file_of_places_is_on_a_machine_and_in_no_pod() {
+    let case = Case::contract().with("shop", "/enrich", json!({"geo": {"file": "/geo/city.mmdb"}}));
+    assert_eq!(case.clone().setting(Setting::Files).told(), Vec::<String>::new());
+    case.setting(Setting::Cluster)
+        .tells("warning: TaggingContainer/shop: spec.enrich.geo.file: no volume can be mounted in a gateway's pod");
 }

@@ -15,6 +15,8 @@ pub mod log;
 
 pub mod delivery;
 
+pub mod erase;
+
 pub mod destinations;
 
 pub mod config;
@@ -31,6 +33,8 @@ pub mod secret;
 
 pub mod cli;
 pub mod serve;
+pub mod simulate;
+pub mod test_runner;
 
 #[cfg(test)]
 mod testing;

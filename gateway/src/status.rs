@@ -34,6 +34,9 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
     /// How full the buffer is.
     pub buffer: BufferStatus,
+    /// The database of places (`enrich.geo.file`, `.url`), where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub geo: Option<GeoStatus>,
     /// What was counted since the start.
     pub totals: Totals,
     /// What of the configuration was refused, and why.
@@ -91,6 +94,23 @@ pub struct BufferStatus {
     pub events: u64,
     /// Bytes it may hold.
     pub max_bytes: u64,
+}
+
+/// The database of places.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GeoStatus {
+    /// The file, or scheme and host of the address: the rest of it may be a secret.
+    pub source: String,
+    /// What the database in force calls itself, `GeoLite2-City`; absent while there is none, and nobody is located.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// When its maker built it, unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built_ms: Option<i64>,
+    /// Why the newest file is not in force, until one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
 }
 
 /// A destination.
@@ -250,6 +270,7 @@ pub struct Board {
     started: Instant,
     refusals: RwLock<Vec<Refusal>>,
     destinations: RwLock<BTreeMap<String, Arc<DestinationBoard>>>,
+    geo: RwLock<Option<GeoStatus>>,
 }
 
 impl Default for Board {
@@ -266,7 +287,19 @@ impl Board {
             started: Instant::now(),
             refusals: RwLock::default(),
             destinations: RwLock::default(),
+            geo: RwLock::default(),
         }
+    }
+
+    /// What there is to tell of the database of places; none without one.
+    pub fn set_geo(&self, status: Option<GeoStatus>) {
+        *self.geo.write().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// What was told of the database of places last.
+    #[must_use]
+    pub fn geo(&self) -> Option<GeoStatus> {
+        self.geo.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Replaces the refusals by those of the configuration that was read last.
@@ -305,6 +338,7 @@ impl Board {
             clients: Vec::new(),
             destinations: Vec::new(),
             buffer: BufferStatus::default(),
+            geo: None,
             totals: Totals::default(),
             refusals: self.refusals(),
         }
@@ -357,6 +391,7 @@ impl Board {
                 events,
                 max_bytes,
             },
+            geo: self.geo(),
             totals,
             refusals: self.refusals(),
         }

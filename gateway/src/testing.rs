@@ -242,3 +242,8 @@ impl Destination for Nobody {
         Outcome::Delivered
     }
 }
+
+/// Any bytes that a header's value may hold (RFC 9110 section 5.5), up to so many.
+pub(crate) fn header_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![0x20..=0x7e_u8, 0x80..=0xff_u8, Just(b'\t')], 0..most)
+}

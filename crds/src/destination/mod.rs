@@ -17,9 +17,9 @@ pub use self::{
     status::{ContainerStatus, DestinationStatus},
     trigger::{DestinationConsent, OnDenied, Trigger},
     vendors::{
-        BigQuery, Common, Ga4, GoogleAds, GoogleAdsApi, LinkedinConversions, MetaActionSource, MetaConversions, OAuth,
-        PinterestConversions, PubSub, SnapchatActionSource, SnapchatConversions, TiktokEvents, VENDORS, Vendor,
-        Webhook, WebhookFormat,
+        BigQuery, Common, Form, Ga4, GoogleAds, GoogleAdsApi, LinkedinConversions, Listed, MetaActionSource,
+        MetaConversions, OAuth, PinterestConversions, PubSub, Purpose, Sent, SnapchatActionSource, SnapchatConversions,
+        TiktokEvents, VENDORS, Vendor, Webhook, WebhookFormat,
     },
 };
 use crate::{common::ObjectRef, schema::exactly_one_of, tagging_container::ConsentSignal};

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use kube::ResourceExt as _;
 
 use super::{
-    Finding, Kind, Objects, Report, Setting,
+    Finding, Kind, Objects, Report, Setting, enrich,
     expressions::{self, Purpose, Scope},
     network, references,
 };
@@ -49,6 +49,7 @@ pub(super) fn validate(container: &TaggingContainer, objects: &Objects<'_>) -> (
     consent(spec, &mut report);
     buffer(spec, &mut report);
     limits(spec, &mut report);
+    enrich::check(spec, objects.setting, &mut report);
     if let Some(otlp) = spec.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_ref()) {
         let path = FieldPath::spec().fields(&["telemetry", "otlp"]);
         network::url(&otlp.endpoint, path.field("endpoint"), &mut report);

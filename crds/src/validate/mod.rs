@@ -5,7 +5,9 @@
 //! object may be older than the rule.
 
 mod container;
+mod data_flow;
 mod destination;
+mod enrich;
 mod expressions;
 mod network;
 mod references;

@@ -106,7 +106,7 @@ pub fn compile(
                 .flat_map(|cors| &cors.allowed_origins)
                 .map(String::as_str),
         ),
-        policies: Arc::new(policies::compile(spec)),
+        policies: Arc::new(policies::compile(spec, previous.map(|previous| &*previous.policies))),
         spec: spec.clone(),
     });
     Compiled {

@@ -35,7 +35,14 @@ impl Config {
     /// # Errors
     /// All findings, of which at least one is an error: whatever is refused now is not started with.
     pub fn load(sources: &Sources, container: Option<&str>) -> Result<Self, Vec<Finding>> {
-        let snapshot = sources.read();
+        Self::of(sources.read(), sources, container)
+    }
+
+    /// The same of what was read of them.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn of(snapshot: Snapshot, sources: &Sources, container: Option<&str>) -> Result<Self, Vec<Finding>> {
         let mut applied = Applied::default();
         let rules = Rules::of_files(Setting::Files);
         let findings = applied.update(&snapshot, &rules, Instant::now());

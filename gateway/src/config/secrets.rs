@@ -50,6 +50,11 @@ impl Data {
         })
     }
 
+    /// Sets the text of a key.
+    pub fn insert(&mut self, key: String, text: Secret) {
+        self.0.insert(key, (Datum::Text(text), Position::START));
+    }
+
     /// Where the key stands.
     #[must_use]
     pub fn place(&self, key: &str) -> Option<Position> {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{dead_letters::Reason, view::prepare_record};
 use crate::{
     destinations::Request,
+    erase::Erasures,
     log::{Position, Stored, codec},
     pipeline::consent::admission::Admission,
     plan::PlannedDestination,
@@ -68,8 +69,8 @@ pub struct Packed {
     pub parcels: Vec<Parcel>,
     /// The events that cannot be sent.
     pub doomed: Vec<Doomed>,
-    /// The events that may not be sent by the consent that is required now.
-    pub withheld: Vec<Position>,
+    /// The events that were erased, or that may not be sent by the consent that is required now.
+    pub erased: Vec<Position>,
     /// Failed expressions by field path.
     pub expression_errors: Vec<(String, u64)>,
 }
@@ -87,6 +88,8 @@ pub struct Circumstances {
     pub attempts: u32,
     /// The last failure of these events.
     pub failure: Option<(String, String)>,
+    /// Whose events are not sent.
+    pub erasures: Arc<Erasures>,
 }
 
 /// Encodes events into parcels, each event as this destination may see it.
@@ -101,13 +104,14 @@ pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) 
             Err(error) => packed
                 .doomed
                 .push(doomed(event, Reason::Unreadable, error.to_string(), with)),
+            Ok(record) if with.erasures.covers(&record.event, record.accepted_ms) => packed.erased.push(event.position),
             Ok(record) if with.now_ms.saturating_sub(record.accepted_ms) > with.max_age_ms => {
                 packed
                     .doomed
                     .push(doomed(event, Reason::TooOld, too_old(with.failure.as_ref()), with));
             }
             Ok(mut record) => match prepare_record(form, &mut record) {
-                Admission::Withheld => packed.withheld.push(event.position),
+                Admission::Withheld => packed.erased.push(event.position),
                 Admission::Whole | Admission::Anonymized => {
                     young.push(event);
                     accepted.push(record.accepted_ms);
@@ -278,6 +282,25 @@ impl Queue {
         taken
     }
 
+    /// Takes out single events and returns where they stood; what is left of their parcels is encoded anew.
+    pub fn forget(&mut self, which: impl Fn(&Stored) -> bool) -> Vec<Position> {
+        let mut gone = Vec::new();
+        for parcel in &mut self.parcels {
+            let before = gone.len();
+            parcel.events.retain(|event| {
+                let goes = which(event);
+                gone.extend(goes.then_some(event.position));
+                !goes
+            });
+            if gone.len() > before {
+                parcel.prepared = None;
+            }
+        }
+        self.parcels.retain(|parcel| !parcel.events.is_empty());
+        self.bytes = self.parcels.iter().map(Parcel::bytes).sum();
+        gone
+    }
+
     /// The first parcel that `which` wants and that no other of its key stands before.
     fn find(&self, which: impl Fn(&Parcel) -> bool) -> Option<usize> {
         self.free().find(|(_, parcel)| which(parcel)).map(|(at, _)| at)
@@ -386,6 +409,7 @@ mod tests {
             max_age_ms: 60_000,
             attempts: 0,
             failure: None,
+            erasures: Arc::default(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Delivery as a whole, on a clock that the tests move: log, lanes and dead letters are real, only the vendors are made up.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod erase;
+
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +28,7 @@ use crate::{
     destinations::{
         Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, answer,
     },
+    erase::Erasures,
     event::Event,
     log::{Accepted, DestinationId, Ledger, Log, Verdict, WhenFull, codec, memory::MemoryLog},
     metrics::Metrics,
@@ -194,6 +197,7 @@ struct Gateway {
     log: Arc<MemoryLog>,
     network: Arc<Network>,
     dead_letters: Arc<DeadLetters>,
+    erasures: Arc<Erasures>,
     board: Arc<Board>,
     supervisor: Supervisor,
 }
@@ -201,12 +205,14 @@ struct Gateway {
 impl Gateway {
     fn on(log: Arc<MemoryLog>, network: Arc<Network>) -> Self {
         let dead_letters = Arc::new(DeadLetters::in_memory(1_000_000));
+        let erasures: Arc<Erasures> = Arc::default();
         let board = Arc::new(Board::new());
         let supervisor = Supervisor::start(
             Parts {
                 log: Arc::clone(&log) as _,
                 transport: Arc::clone(&network) as _,
                 dead_letters: Arc::clone(&dead_letters),
+                erasures: Arc::clone(&erasures),
                 metrics: Arc::new(Metrics::new("shop").unwrap()),
                 board: Arc::clone(&board),
                 state_dir: None,
@@ -218,6 +224,7 @@ impl Gateway {
             log,
             network,
             dead_letters,
+            erasures,
             board,
             supervisor,
         }

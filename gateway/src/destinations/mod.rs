@@ -215,6 +215,11 @@ pub trait Destination: Send + Sync {
     /// Turns a batch into requests. Pure but for the given time (unix milliseconds).
     fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding;
 
+    /// The body of one of its requests in a form that a person reads, where that is neither JSON nor text. Pure.
+    fn readable(&self, _request: &Request) -> Option<serde_json::Value> {
+        None
+    }
+
     /// Reads a response. Pure.
     fn classify(&self, response: &Response) -> Outcome;
 

@@ -16,6 +16,7 @@ use http::{
 };
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use prost::Message;
+use serde_json::json;
 use tagfleet_crds::destination as crd;
 use url::Url;
 
@@ -299,6 +300,19 @@ impl Destination for PubSub {
         encoding
     }
 
+    fn readable(&self, request: &Request) -> Option<serde_json::Value> {
+        let message = PublishRequest::decode(request.body.get(FRAME_HEADER..)?).ok()?;
+        let messages = message.messages.iter().map(|message| {
+            let text = || serde_json::Value::from(String::from_utf8_lossy(&message.data));
+            json!({
+                "data": serde_json::from_slice(&message.data).unwrap_or_else(|_| text()),
+                "attributes": message.attributes,
+                "orderingKey": message.ordering_key,
+            })
+        });
+        Some(json!({"topic": message.topic, "messages": messages.collect::<Vec<_>>()}))
+    }
+
     fn classify(&self, response: &Response) -> Outcome {
         if response.status != StatusCode::OK {
             return answer::by_status_with_credentials(response);
@@ -377,10 +391,13 @@ pub struct PubsubMessage {
     pub ordering_key: String,
 }
 
+/// The bytes before a message in gRPC's frame.
+const FRAME_HEADER: usize = 5;
+
 /// A message in gRPC's frame: not compressed, its length, itself.
 fn framed(message: &impl Message) -> Bytes {
     let length = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(length + 5);
+    let mut frame = BytesMut::with_capacity(length + FRAME_HEADER);
     frame.put_u8(0);
     frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     frame.put(message.encode_to_vec().as_slice());

@@ -12,6 +12,7 @@ mod release;
 mod store;
 
 use std::{
+    error::Error,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 pub use self::release::Releasing;
 use self::store::{Arrival, Store};
 use crate::{
+    erase::{Erasures, Forget},
     event::field,
     log::codec,
     pipeline::{Judged, consent::admission::admit},
@@ -108,6 +110,19 @@ impl Hold {
 
     fn lock(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Forget for Hold {
+    fn name(&self) -> &'static str {
+        "held for consent"
+    }
+
+    fn forget(&self, erasures: &Erasures) -> Result<u64, Box<dyn Error + Send + Sync>> {
+        let mut store = self.lock();
+        let gone = store.forget(|payload| erasures.covers_encoded(payload));
+        self.show(&store);
+        Ok(gone)
     }
 }
 

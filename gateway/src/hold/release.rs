@@ -11,7 +11,6 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{Hold, store::Released};
 use crate::{
-    clock,
     event::Event,
     log::{Accepted, AppendError, Appender, SharedLog, codec},
     plan::Plan,
@@ -101,11 +100,10 @@ pub(super) async fn drain(hold: &Hold, appender: &mut dyn Appender) -> bool {
     }
 }
 
-/// Events as accepted now, for the destinations that they waited for and for no other.
+/// The events, for the destinations that they waited for and for no other.
 async fn append(appender: &mut dyn Appender, released: &[Released]) -> Result<(), AppendError> {
-    let now_ms = clock::now_ms();
     let commit = {
-        let records: Vec<Record<'_>> = released.iter().map(|released| record(released, now_ms)).collect();
+        let records: Vec<Record<'_>> = released.iter().map(record).collect();
         let events: Vec<Accepted<'_, '_>> = released
             .iter()
             .zip(&records)
@@ -119,20 +117,19 @@ async fn append(appender: &mut dyn Appender, released: &[Released]) -> Result<()
     commit.await
 }
 
-/// Its age counts from now on, as `retry.maxAge` is for the time that delivery takes. What nobody gets is counted and not
-/// stored, so that there it does not matter what the record holds.
-fn record(released: &Released, now_ms: i64) -> Record<'_> {
+/// Its age counts from when its hit was accepted, for `retry.maxAge` and for requests to erase. What nobody gets is counted
+/// and not stored, so that there it does not matter what the record holds.
+fn record(released: &Released) -> Record<'_> {
     let stored = released
         .payload
         .as_deref()
         .and_then(|payload| codec::decode(payload).ok());
     let mut record = stored.unwrap_or_else(|| Record {
-        accepted_ms: now_ms,
+        accepted_ms: 0,
         consent: released.consent,
         vars: Map::new(),
         event: Event::default(),
     });
-    record.accepted_ms = now_ms;
     record.consent = released.consent;
     record
 }

@@ -163,6 +163,23 @@ impl Store {
         while self.give_up_oldest(plan) {}
     }
 
+    /// Removes the events, waiting or released, whose record `covers` wants, and returns how many there were. No destination
+    /// has counted them.
+    pub(super) fn forget(&mut self, covers: impl Fn(&[u8]) -> bool) -> u64 {
+        let waiting = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| covers(&waiting.event.payload));
+        let gone: Vec<u64> = waiting.map(|(number, _)| *number).collect();
+        for number in &gone {
+            self.remove(*number);
+        }
+        let released = self.ready.len();
+        self.ready
+            .retain(|released| !released.payload.as_deref().is_some_and(&covers));
+        (gone.len() + released - self.ready.len()) as u64
+    }
+
     /// Takes up to `most` events that wait no longer, the first first.
     pub(super) fn take_ready(&mut self, most: usize) -> Vec<Released> {
         let most = most.min(self.ready.len());

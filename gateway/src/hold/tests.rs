@@ -13,6 +13,7 @@ use tagfleet_expressions::{STEPS_PER_HIT, Steps};
 
 use super::*;
 use crate::{
+    erase::Visitor,
     ingest::{ClaimedEvent, Connection, HitRequest},
     log::{Accepted, AppendError, Appender, Commit, DestinationId, Ledger, SharedLog, WhenFull, memory::MemoryLog},
     pipeline::{
@@ -321,6 +322,26 @@ fn without_consent_hold_in_the_plan_nothing_waits_any_longer() {
     middle.sweep(0);
     middle.drain();
     assert_eq!((middle.counts("ads"), middle.counts("own")), ((0, 1), (1, 0)));
+}
+
+#[test]
+fn an_erased_visitors_events_wait_no_longer_and_reach_nobody() {
+    let mut middle = Middle::new(10);
+    middle.view("e1", "jane", UNDECIDED, 0);
+    middle.view("e2", "john", UNDECIDED, 0);
+    middle.view("e3", "jane", [U, G, U, U], 1);
+    let erasures = Erasures::default();
+    erasures.add(&Visitor::ClientId("jane".to_owned()), i64::MAX).unwrap();
+    assert_eq!(
+        middle.hold.forget(&erasures).unwrap(),
+        3,
+        "two that wait, one of them released in part"
+    );
+    middle.view("e4", "jane", GRANTED, 2);
+    middle.view("e5", "john", GRANTED, 2);
+    middle.drain();
+    assert_eq!(ids(&middle.meant("ads")), ["e4", "e5", "e2"]);
+    assert_eq!(middle.counts("own"), (4, 0));
 }
 
 /// Refuses so often, then takes what comes.

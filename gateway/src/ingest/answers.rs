@@ -106,7 +106,8 @@ pub fn close_after(answer: &mut Answered, version: http::Version) {
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Whether an image element sent this, which shows an error unless it gets an image.
-pub(super) fn wants_image(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn wants_image(headers: &HeaderMap) -> bool {
     match headers.get(SEC_FETCH_DEST) {
         Some(destination) => destination == "image",
         None => headers
@@ -131,7 +132,8 @@ pub(super) fn refused_body(error: BodyError, version: Version) -> Answered {
 }
 
 /// The answer to a request that its client refused.
-pub(super) fn refused(refusal: &Refusal, method: &Method) -> Answered {
+#[must_use]
+pub fn refused(refusal: &Refusal, method: &Method) -> Answered {
     let line = refusal.to_string();
     match refusal {
         Refusal::BadRequest(_) | Refusal::NoEvent { .. } => text(StatusCode::BAD_REQUEST, line),

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod lookup;
 pub mod policies;
 pub mod privacy;
+mod remembered;
 pub mod request;
 pub mod sampling;
 pub mod transform;
@@ -23,10 +24,16 @@ use std::sync::Arc;
 use tagfleet_expressions::{Map, Steps};
 
 use crate::{
-    event::field,
+    event::{Event, field},
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::{bots::BotPolicy, consent::Resolved, triggers::Ruling, variables::Hit, visit::Visit},
+    pipeline::{
+        bots::{Bot, BotPolicy},
+        consent::Resolved,
+        triggers::Decision,
+        variables::Hit,
+        visit::Visit,
+    },
     plan::Plan,
     record::Record,
 };
@@ -75,26 +82,60 @@ pub enum Dropped {
     Invalid,
 }
 
+/// Looks on while an event is judged: what `simulate` tells comes from here.
+pub trait Watch {
+    /// A step was taken and left the event like this.
+    fn step(&mut self, _step: &str, _event: &Event<'_>) {}
+
+    /// The decision for the next destination of the plan.
+    fn decided(&mut self, _decision: Decision) {}
+}
+
+/// Nobody looks on.
+struct Unwatched;
+
+impl Watch for Unwatched {}
+
 /// Judges one event: every step in order, all of them pure.
 ///
 /// `steps` is what is left of the hit's budget for expressions.
 #[must_use]
 pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, steps: &mut Steps) -> Fate<'r> {
+    judge_watched(plan, claimed, visit, steps, &mut Unwatched)
+}
+
+/// The same with somebody who looks on.
+pub fn judge_watched<'r>(
+    plan: &Plan,
+    claimed: ClaimedEvent<'r>,
+    visit: &Visit<'r>,
+    steps: &mut Steps,
+    watch: &mut impl Watch,
+) -> Fate<'r> {
     let ClaimedEvent { mut event, said } = claimed;
     let policies = &*plan.policies;
 
     // Who sent it, and what they agreed to.
-    if visit.bot.is_some() && policies.bots == BotPolicy::Drop {
+    let bot = visit.bot.as_ref();
+    if policies.bots == BotPolicy::Drop && bot.is_some_and(Bot::is_taken_for_bot) {
         return Fate::Dropped(Dropped::Bot);
     }
+    bots::mark(&mut event, bot, policies.bots);
+    watch.step("privacy.bots", &event);
     let resolved = consent::resolve(&policies.consent, &said, visit);
     let consent = resolved.consent;
 
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
+    if policies.geo.is_some() {
+        geo::enrich(&mut event, visit.place.as_ref(), visit.connection);
+        watch.step("enrich.geo", &event);
+    }
     if policies.device {
         device::enrich(&mut event);
+        watch.step("enrich.device", &event);
     }
     privacy::guard_ip_address(&mut event, policies.ip_address);
+    watch.step("privacy.ipAddress", &event);
 
     // Whether it is what the tracking plan says, and what all destinations see of it.
 
@@ -110,10 +151,12 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
     let mut hit = Hit::new(plan, &event, consent, request.as_ref(), steps);
     let (mut verdicts, mut held) = (Vec::with_capacity(plan.destinations.len()), Vec::new());
     for destination in &plan.destinations {
-        match triggers::rule(destination, &mut hit, may_wait) {
-            Ruling::Given(verdict) => verdicts.push((destination.id, verdict)),
-            Ruling::Waits => held.push(destination.id),
+        let decision = triggers::decide(destination, &mut hit, may_wait);
+        match decision.verdict() {
+            Some(verdict) => verdicts.push((destination.id, verdict)),
+            None => held.push(destination.id),
         }
+        watch.decided(decision);
     }
     let stays = !held.is_empty() || verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
     let vars = if stays { hit.stored_variables() } else { Map::new() };
@@ -131,3 +174,6 @@ pub fn judge<'r>(plan: &Plan, claimed: ClaimedEvent<'r>, visit: &Visit<'r>, step
         expression_errors,
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 
 mod configure;
 mod desk;
+mod geo;
 mod store;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -13,7 +14,7 @@ use tagfleet_crds::tagging_container::Buffer;
 use tagfleet_process::{logging, stop::Stop};
 use tokio::runtime::Handle;
 
-use self::{configure::configure, desk::Desk, store::Store};
+use self::{configure::configure, desk::Desk, geo::GeoKeeper, store::Store};
 use crate::{
     admin::{AdminError, Serving},
     clock,
@@ -24,6 +25,7 @@ use crate::{
         client::{ClientError, HttpClient},
         dead_letters::{DeadLetterError, routes::Routes},
     },
+    erase::{self, EraseError, Forget},
     hold::Releasing,
     ingest::{
         intake::Intake,
@@ -31,6 +33,7 @@ use crate::{
         server::{ServeError, Server, usual_workers},
     },
     log::{LogError, SharedLog},
+    pipeline::{device, geo::MAX_BYTES as MAX_GEO_BYTES, policies::Policies},
     plan::Plan,
 };
 
@@ -101,6 +104,8 @@ enum StartError {
     Log(#[from] LogError),
     #[error("{0}")]
     DeadLetters(#[from] DeadLetterError),
+    #[error("{0}")]
+    Erasures(#[from] EraseError),
     #[error("{0}")]
     Client(#[from] ClientError),
     #[error("{0}")]
@@ -180,6 +185,7 @@ struct Gateway {
     delivery: Supervisor,
     releasing: Releasing,
     server: Server,
+    geo: GeoKeeper,
     /// What the log was opened with.
     buffer: Buffer,
 }
@@ -192,11 +198,19 @@ impl Gateway {
         let log = Arc::clone(&store.log);
         let plan = config.plan(&mut |name| log.register(name))?;
         desk.metrics.plan_applied(&plan);
+        let client = HttpClient::new(options.mode.addresses())?;
+        let mut geo = GeoKeeper::new(
+            Arc::new(client.clone().reading_up_to(MAX_GEO_BYTES + 1)),
+            store.folder.clone(),
+            Arc::clone(&desk.board),
+        );
+        make_ready(&plan.policies, &mut geo);
         let delivery = Supervisor::start(
             Parts {
                 log: Arc::clone(&log),
-                transport: Arc::new(HttpClient::new(options.mode.addresses())?),
+                transport: Arc::new(client),
                 dead_letters: Arc::clone(&store.dead_letters),
+                erasures: Arc::clone(&store.erasures),
                 metrics: Arc::clone(&desk.metrics),
                 board: Arc::clone(&desk.board),
                 state_dir: store.folder,
@@ -214,10 +228,13 @@ impl Gateway {
             Arc::clone(&desk.metrics),
             &limits,
         ));
-        let releasing = Releasing::start(intake.hold(), &log, Arc::clone(&plan));
+        let hold = intake.hold();
+        let releasing = Releasing::start(Arc::clone(&hold), &log, Arc::clone(&plan));
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
         let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
+        let places: Vec<Arc<dyn Forget>> = vec![Arc::clone(&dead_letters) as _, hold];
+        let erasing = Arc::new(erase::routes::Routes::new(store.erasures, Arc::clone(&log), places));
         desk.admin.set_serving(Serving {
             plan: Arc::clone(&plan),
             log: Arc::clone(&log),
@@ -228,7 +245,7 @@ impl Gateway {
                     .map(|shelved| (shelved.destination, shelved.letters))
                     .collect()
             }),
-            routes: vec![routes],
+            routes: vec![routes, erasing],
         });
         Ok(Self {
             plan,
@@ -237,12 +254,13 @@ impl Gateway {
             delivery,
             releasing,
             server,
+            geo,
             buffer,
         })
     }
 
     /// Brings the configuration into force; hits that are under way end in the one before.
-    fn apply(&self, config: &Config) {
+    fn apply(&mut self, config: &Config) {
         let plan = match config.plan(&mut |name| self.log.register(name)) {
             Ok(plan) => plan,
             Err(error) => {
@@ -262,6 +280,7 @@ impl Gateway {
             .board
             .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));
         self.delivery.apply(&plan);
+        make_ready(&plan.policies, &mut self.geo);
         self.plan.store(Arc::new(plan));
     }
 
@@ -278,5 +297,13 @@ impl Gateway {
         self.log.close();
         drop(self.desk);
         tracing::info!("stopped");
+    }
+}
+
+/// Loads what the steps of the pipeline look things up in, before the first hit needs it.
+fn make_ready(policies: &Policies, geo: &mut GeoKeeper) {
+    geo.keep(policies.geo.as_ref());
+    if policies.device {
+        device::prepare();
     }
 }

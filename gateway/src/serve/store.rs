@@ -10,6 +10,7 @@ use tagfleet_crds::tagging_container::{self as crd, Buffer, BufferKind};
 use super::StartError;
 use crate::{
     delivery::dead_letters::DeadLetters,
+    erase::Erasures,
     log::{
         SharedLog, WhenFull,
         disk::{DiskLog, OpenOptions},
@@ -21,6 +22,7 @@ use crate::{
 pub(super) struct Store {
     pub(super) log: SharedLog,
     pub(super) dead_letters: Arc<DeadLetters>,
+    pub(super) erasures: Arc<Erasures>,
     /// Where more may be kept; none in memory.
     pub(super) folder: Option<PathBuf>,
 }
@@ -36,6 +38,7 @@ impl Store {
             Some(BufferKind::Memory(memory)) => Ok(Self {
                 log: Arc::new(MemoryLog::open(memory.max_bytes.bytes(), when_full)),
                 dead_letters: Arc::new(DeadLetters::in_memory(dead_letter_bytes)),
+                erasures: Arc::default(),
                 folder: None,
             }),
             Some(BufferKind::Disk(disk)) => {
@@ -53,6 +56,7 @@ impl Store {
                 Ok(Self {
                     log: Arc::new(log),
                     dead_letters: Arc::new(DeadLetters::open(&data_dir.join("dead-letters"), dead_letter_bytes)?),
+                    erasures: Arc::new(Erasures::open(data_dir)?),
                     folder: Some(data_dir.to_owned()),
                 })
             }

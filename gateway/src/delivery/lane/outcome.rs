@@ -14,7 +14,7 @@ use crate::{
         view,
     },
     destinations::Outcome,
-    log::{Ending, Position, Stored},
+    log::{Ending, Stored},
     metrics::CallCode,
     status::{CredentialsReason, Delivery},
 };
@@ -231,12 +231,6 @@ impl Lane {
         }));
     }
 
-    /// Events that may not be sent by the consent that is required now end here: a dead letter would keep them.
-    pub(super) fn withhold(&mut self, withheld: Vec<Position>) {
-        let erased = withheld.into_iter().map(|position| (position, Ending::Erased));
-        self.endings.extend(erased);
-    }
-
     /// Lets each of the doomed keep no more than its destination may see.
     fn view_doomed(&mut self, doomed: Vec<Doomed>) -> Vec<Doomed> {
         // A destination that is gone from the configuration asks for no consent.
@@ -253,14 +247,19 @@ impl Lane {
                 None => withheld.push(doomed.event.position),
             }
         }
-        self.withhold(withheld);
+        self.end_erased(withheld);
         seen
     }
 
     /// Shelves the doomed as dead letters; what finds no room there has expired. If the disk refuses, they wait, except
     /// those that have to make room.
     pub(super) async fn bury(&mut self) {
-        let doomed = std::mem::take(&mut self.doomed);
+        let erasures = Arc::clone(&self.parts.erasures);
+        let mut requests = erasures.changes();
+        let (erased, doomed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doomed)
+            .into_iter()
+            .partition(|doomed| erasures.covers_encoded(&doomed.event.payload));
+        self.end_erased(erased.iter().map(|doomed| doomed.event.position).collect());
         let doomed = self.view_doomed(doomed);
         if doomed.is_empty() {
             return;
@@ -269,7 +268,16 @@ impl Lane {
         let letters: Vec<Letter> = doomed.iter().map(|doomed| letter(doomed, time_ms)).collect();
         let (store, name) = (Arc::clone(&self.parts.dead_letters), Arc::clone(&self.name));
         // The sync may take a while: not on a thread that sends.
-        let shelved = tokio::task::spawn_blocking(move || store.append(&name, &letters)).await;
+        let shelved = tokio::task::spawn_blocking(move || {
+            let shelved = store.append(&name, &letters);
+            // A request to erase may have searched the shelves just before.
+            if requests.has_changed().unwrap_or(false) {
+                requests.mark_unchanged();
+                store.remove_erased(&erasures)?;
+            }
+            shelved
+        })
+        .await;
         match shelved {
             Ok(Ok(kept)) => {
                 if let Some(first) = doomed.first() {

@@ -106,6 +106,7 @@ fn circumstances() -> Circumstances {
         max_age_ms: 60_000,
         attempts: 0,
         failure: None,
+        erasures: Arc::default(),
     }
 }
 
@@ -124,7 +125,7 @@ const U: ConsentSignal = ConsentSignal::Unset;
 fn a_setting_that_was_tightened_protects_what_still_waits() {
     let (form, witness) = form(&[Signal::AdStorage], false);
     let packed = pack(&form, &[stored(&with_consent([U, G, G, G]))], &circumstances());
-    assert_eq!(packed.withheld, [Position(7)]);
+    assert_eq!(packed.erased, [Position(7)]);
     assert!(packed.doomed.is_empty() && packed.parcels.is_empty());
     assert!(witness.0.lock().unwrap().is_empty());
 }
@@ -135,7 +136,7 @@ fn without_consent_an_event_is_encoded_without_identifiers_where_that_is_configu
     let granted = with_consent([G, U, U, U]);
     let denied = with_consent([D, G, G, G]);
     let packed = pack(&form, &[stored(&granted), stored(&denied)], &circumstances());
-    assert!(packed.withheld.is_empty());
+    assert!(packed.erased.is_empty());
     let seen = witness.0.lock().unwrap();
     assert_eq!(seen[0], granted);
     assert!(!text(&seen[1]).contains("SECRET"), "{}", text(&seen[1]));
@@ -314,7 +315,7 @@ proptest! {
         let (form, witness) = form(&world.requires_later, world.anonymize_later);
         let packed = pack(&form, &[stored(&judged.record)], &circumstances());
         let seen = witness.0.lock().unwrap();
-        prop_assert_eq!(seen.len() + packed.withheld.len(), 1);
+        prop_assert_eq!(seen.len() + packed.erased.len(), 1);
         prop_assert_eq!(seen.is_empty(), !agreed(&world.requires_later) && !world.anonymize_later);
         if let Some(record) = seen.first() && !agreed(&world.requires_later) {
             prop_assert!(!text(record).contains("SECRET"), "{}", text(record));
