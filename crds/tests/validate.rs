@@ -644,6 +644,51 @@ fn a_reason_is_one_word_for_programs() {
 }
 
 #[test]
+fn anonymize_is_for_vendors_that_take_events_without_identifiers() {
+    let anonymize = |requires: Value| json!({"requires": requires, "onDenied": "Anonymize"});
+    let asked = || anonymize(json!(["ad_storage"]));
+    for own in ["orders", "low-stock", "promotions"] {
+        let case = Case::contract().with(own, "/consent", asked());
+        assert_eq!(case.told(), Vec::<String>::new());
+    }
+    Case::contract().with("meta", "/consent", asked()).tells(
+        "Destination/meta: spec.consent.onDenied: metaConversions can do nothing with an event without identifiers: \
+         write Drop",
+    );
+    let by_the_protocol = Case::contract().with("analytics", "/consent", asked());
+    by_the_protocol.tells("Destination/analytics: spec.consent.onDenied: GA4 takes no event without a client_id");
+    let forwarded = by_the_protocol.with("analytics", "/ga4/apiSecret", Value::Null);
+    assert_eq!(forwarded.told(), Vec::<String>::new());
+    Case::contract()
+        .with("orders", "/consent", anonymize(json!([])))
+        .tells("warning: Destination/orders: spec.consent.onDenied: consent.requires is empty");
+}
+
+#[test]
+fn a_region_is_told_and_listed_once() {
+    let consent = json!({"regions": [
+        {"region": ["DE", "US-CA"], "default": {"ad_storage": "denied"}},
+        {"region": ["US", "DE"], "default": {"ad_storage": "granted"}},
+    ]});
+    let case = Case::contract().with("shop", "/consent", consent);
+    assert_eq!(
+        case.told(),
+        [
+            "warning: TaggingContainer/shop: spec.consent.regions: without enrich.geo no visitor's region is known, and \
+             consent.default holds for all",
+            "TaggingContainer/shop: spec.consent.regions[1].region[1]: DE stands in consent.regions[0] already: which of \
+             the two is meant?",
+        ]
+    );
+    let known = case.with(
+        "shop",
+        "/enrich",
+        json!({"geo": {"headers": {"country": "CF-IPCountry"}}}),
+    );
+    known.tells("TaggingContainer/shop: spec.consent.regions[1].region[1]: ");
+}
+
+#[test]
 fn a_place_by_headers_needs_somebody_to_believe() {
     let headers = json!({"geo": {"headers": {"country": "CF-IPCountry"}}});
     let case = Case::contract().with("shop", "/enrich", headers);

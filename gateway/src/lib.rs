@@ -30,6 +30,7 @@ pub mod metrics;
 pub mod status;
 
 pub mod hashing;
+pub mod hold;
 pub mod secret;
 
 pub mod cli;

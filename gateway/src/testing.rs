@@ -55,6 +55,8 @@ pub(crate) fn destination(name: &str, id: DestinationId, events: &[&str]) -> Pla
             when: None,
         },
         requires: Vec::new(),
+        anonymize: false,
+        sample: None,
         view: View::default(),
         delivery: DeliverySettings {
             max_events: 10,

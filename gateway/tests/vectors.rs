@@ -200,7 +200,7 @@ fn outcome(claim: Claim<'_>) -> Value {
             {
                 event["event_id"] = json!("<new>");
             }
-            let consent = &claimed.consent;
+            let consent = &claimed.said.signals.consent;
             let signals: Map<String, Value> = [
                 ("ad_storage", consent.ad_storage),
                 ("analytics_storage", consent.analytics_storage),

@@ -37,6 +37,7 @@ use super::{
 use crate::{
     clock,
     deduplication::Deduplication,
+    hold::Hold,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
     pipeline::{self, Dropped, Fate, Judged, visit::Visit},
@@ -49,6 +50,7 @@ pub struct Intake {
     log: SharedLog,
     deduplication: Arc<Deduplication>,
     metrics: Arc<Metrics>,
+    hold: Arc<Hold>,
     body_memory: BodyMemory,
     body_time: Duration,
     uri_bytes: usize,
@@ -68,11 +70,18 @@ impl Intake {
             plan,
             log,
             deduplication,
+            hold: Arc::new(Hold::new(metrics.held_events())),
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
             uri_bytes: limits.uri_bytes,
         }
+    }
+
+    /// The events that wait for a decision on consent.
+    #[must_use]
+    pub fn hold(&self) -> Arc<Hold> {
+        Arc::clone(&self.hold)
     }
 
     /// The part of one worker thread, made on it.
@@ -291,25 +300,33 @@ impl ClaimedHit<'_> {
                 }
             }
         }
+        let Intake {
+            hold,
+            metrics,
+            deduplication,
+            ..
+        } = &*self.worker.intake;
         for judged in &judged {
             self.count_broken(&judged.broken_rules);
+            for failed in &judged.expression_errors {
+                metrics.expression_errors(&failed.object, &failed.expression, 1);
+            }
         }
-        for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
-            let metrics = &self.worker.intake.metrics;
-            metrics.expression_errors(&failed.object, &failed.expression, 1);
+        let received_ms = visit.request.received_ms;
+        let mut repeats = Repeats::take_from(&mut judged, deduplication, self.metrics, received_ms);
+        for judged in &mut judged {
+            hold.make_room(self.plan, judged);
         }
-        let intake = &self.worker.intake;
-        let mut repeats = Repeats::take_from(
-            &mut judged,
-            &intake.deduplication,
-            self.metrics,
-            visit.request.received_ms,
-        );
         let commit = self.append(&judged)?.map(|commit| Awaited {
             commit: Some(repeats.confirmed_by(commit)),
             events: judged.len() as u64,
             accepted: &self.metrics.accepted,
         });
+        let now = Instant::now();
+        for judged in &judged {
+            metrics.consent_decided(&judged.consent);
+            hold.note(self.plan, judged, now);
+        }
         Ok(Taken {
             commit,
             repeats,

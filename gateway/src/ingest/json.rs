@@ -153,7 +153,7 @@ fn claim_event<'r>(
     if fields.text(field::EVENT_NAME).is_none() {
         return Err(Invalid::EventName);
     }
-    let consent = consent_signals::take_from(&mut fields);
+    let said = consent_signals::take_from(&mut fields);
     let mut counts = normalize(&mut fields, trust);
     normalize_time(&mut fields, trust, sender.received_ms, &mut counts);
     let has_own_id = sender.complete(&mut fields, Connection::Visitor);
@@ -161,7 +161,7 @@ fn claim_event<'r>(
     claim.untrusted += counts.untrusted;
     Ok(ClaimedEvent {
         event: Event::from(fields.into_map()),
-        consent,
+        said,
         has_own_id,
     })
 }

@@ -59,7 +59,7 @@ impl Pixel {
         if fields.text(field::EVENT_NAME).is_none() {
             return Err(Refusal::BadRequest("event_name (or en) is missing".into()));
         }
-        let consent = ConsentParameters {
+        let said = ConsentParameters {
             gcd: fields.text("gcd"),
             gcs: fields.text("gcs"),
             npa: fields.text("npa"),
@@ -79,7 +79,7 @@ impl Pixel {
         Ok(Claim {
             events: vec![ClaimedEvent {
                 event: Event::from(fields.into_map()),
-                consent,
+                said,
                 has_own_id,
             }],
             renamed: counts.renamed,

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, Method};
 use serde_json::{Value as Json, json};
 
 use super::{
+    consent::Said,
     geo::{Database, GeoSource, Origin, mmdb},
     policies::Policies,
     privacy::IpAddressPolicy,
@@ -42,7 +43,7 @@ fn judged(policies: Policies, agent: &str, connection: Connection, event: Json) 
     let record = testing::record(event);
     let claimed = ClaimedEvent {
         event: record.event,
-        consent: record.consent,
+        said: Said::default(),
         has_own_id: false,
     };
     match judge(&plan, claimed, &visit, &mut Steps::new(10_000)) {

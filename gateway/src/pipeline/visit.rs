@@ -2,6 +2,7 @@
 
 use super::{
     bots::{self, Bot, BotPolicy},
+    consent::request::RequestConsent,
     geo::Place,
 };
 use crate::{
@@ -20,6 +21,8 @@ pub struct Visit<'r> {
     pub bot: Option<Bot>,
     /// Where the visitor is.
     pub place: Option<Place>,
+    /// What the request says of the visitor's consent.
+    pub consent: RequestConsent,
 }
 
 impl<'r> Visit<'r> {
@@ -37,6 +40,7 @@ impl<'r> Visit<'r> {
                 .as_ref()
                 .filter(|_| by_visitor)
                 .and_then(|geo| geo.locate(&request)),
+            consent: RequestConsent::of(&policies.consent, &request, connection),
             connection,
             request,
         }

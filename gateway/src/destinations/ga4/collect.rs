@@ -16,6 +16,7 @@ use url::{
     form_urlencoded::{self, byte_serialize},
 };
 
+use super::consent;
 use crate::{
     destinations::{
         Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, answer,
@@ -126,6 +127,7 @@ impl Collect {
         if self.debug && !hit.has("_dbg") {
             hit.shared("_dbg", "1");
         }
+        consent::tell(&mut hit.shared, &record.consent);
         if record.consent.analytics_storage == ConsentSignal::Denied {
             hit.retain(|name| !IDENTIFIERS.contains(&name));
         }

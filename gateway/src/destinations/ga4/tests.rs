@@ -228,7 +228,7 @@ fn a_forwarded_hit_of_a_visitor_who_refused_has_no_identifiers() {
     for identifier in ["cid", "sid", "sct", "em", "ecid", "_uip", "_fplc"] {
         assert!(!sent.contains_key(identifier), "{identifier}");
     }
-    assert_eq!((sent["en"].as_str(), sent["gcs"].as_str()), ("purchase", "G111"));
+    assert_eq!((sent["en"].as_str(), sent["gcs"].as_str()), ("purchase", "G110"));
 }
 
 #[test]

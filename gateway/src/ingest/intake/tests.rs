@@ -16,6 +16,7 @@ use std::{
     num::NonZeroUsize,
 };
 
+use tagfleet_crds::tagging_container::ConsentSignal;
 use tokio::sync::{Notify, watch};
 
 use super::*;
@@ -25,6 +26,10 @@ use crate::{
     },
     log::{DestinationId, Ledger, Log, LogError, Position, Reader, Usage, WhenFull, codec, memory::MemoryLog},
     metrics::Sources,
+    pipeline::{
+        consent::{ConsentPolicy, HoldPolicy},
+        policies::Policies,
+    },
     secret::{Secret, Secrets},
     testing,
 };
@@ -628,4 +633,42 @@ async fn ten_thousand_hits_with_random_names_add_no_series() {
     }
     assert_eq!(series(), before);
     gateway.assert_metric(r#"tagfleet_requests_total{client="web",code="204",tagging_container="shop"} 2501"#);
+}
+
+#[tokio::test]
+async fn an_event_waits_for_its_visitors_decision_and_every_decision_is_counted() {
+    let log = Arc::new(MemoryLog::open(1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_into(log, Limits::default(), |plan| {
+        let mut orders = testing::destination("orders", plan.destinations[0].id, &[]);
+        orders.requires = vec![ConsentSignal::AnalyticsStorage];
+        plan.destinations = vec![Arc::new(orders)];
+        plan.policies = Arc::new(Policies {
+            consent: ConsentPolicy {
+                hold: Some(HoldPolicy {
+                    max_age: PATIENCE,
+                    max_events: 10,
+                }),
+                ..ConsentPolicy::default()
+            },
+            ..Policies::default()
+        });
+    });
+    assert_eq!(gateway.get(HIT, &["Sec-GPC: 1"]).status, 204);
+    gateway.assert_metric(r#"tagfleet_held_events{tagging_container="shop"} 1"#);
+    assert!(gateway.stored("event_name").is_empty());
+
+    assert_eq!(gateway.get(&format!("{HIT}&gcs=G101"), &[]).status, 204);
+    gateway.assert_metric(r#"tagfleet_held_events{tagging_container="shop"} 0"#);
+    assert_eq!(gateway.stored("event_name"), ["page_view"]);
+    gateway.assert_metric(r#"tagfleet_events_total{client="web",outcome="accepted",tagging_container="shop"} 2"#);
+    for (source, signal, state) in [
+        ("gpc", "ad_storage", "denied"),
+        ("nobody", "analytics_storage", "unset"),
+        ("gcs", "analytics_storage", "granted"),
+    ] {
+        gateway.assert_metric(&format!(
+            "tagfleet_consent_decisions_total{{signal=\"{signal}\",source=\"{source}\",state=\"{state}\",\
+             tagging_container=\"shop\"}} 1"
+        ));
+    }
 }
