@@ -225,6 +225,61 @@ fn expressions_are_compiled_where_they_stand() {
 }
 
 #[test]
+fn cookies_that_cannot_be_set_as_they_are_written_are_told() {
+    let told = "TaggingContainer/shop: spec.identity.";
+    let with = |identity: Value| Case::contract().with("shop", "/identity", identity);
+    let secret = json!({"secretKeyRef": {"name": "shop-secrets", "key": "hmac"}});
+    for (identity, start) in [
+        (
+            json!({"linker": {"key": secret}}),
+            format!("{told}linker: needs identity.cookie"),
+        ),
+        (
+            json!({"cookie": {"maxAgeDays": 401}}),
+            format!("{told}cookie.maxAgeDays: must be 1 to 400"),
+        ),
+        (
+            json!({"clickIds": true, "cookies": [{"name": "_fbp", "maxAgeDays": 0}]}),
+            format!("{told}cookies[0].maxAgeDays: must be 1 to 400"),
+        ),
+        (
+            json!({"cookie": {"name": "_fbp"}, "clickIds": true}),
+            format!("{told}cookie.name: the server sets another cookie of the name _fbp"),
+        ),
+        (
+            json!({"cookie": {"name": "FPLC"}, "linker": {"key": secret}}),
+            format!("{told}cookie.name: the server sets another cookie of the name FPLC"),
+        ),
+        (
+            json!({"clickIds": true, "cookies": [{"name": "_fbp"}, {"name": "_fbp", "set": false}]}),
+            format!("{told}cookies[1].name: the name _fbp is there already"),
+        ),
+        (
+            json!({"cookie": {}, "cookies": [{"name": "FPID", "domain": "ketteringshop.example"}]}),
+            format!("{told}cookies[0].domain: none of the hostnames is ketteringshop.example or below it"),
+        ),
+        (
+            json!({"cookie": {}, "cookies": [{"name": "_fbp"}]}),
+            format!("warning: {told}cookies[0].name: no effect: this container does not set the cookie _fbp"),
+        ),
+        (
+            json!({"cookie": {"name": "visitor"}, "cookies": [{"name": "FPID"}]}),
+            format!("warning: {told}cookies[0].name: no effect"),
+        ),
+    ] {
+        with(identity).tells(&start);
+    }
+    let fine = json!({"cookie": {}, "clickIds": true, "linker": {"key": secret}, "cookies": [
+        {"name": "FPID", "domain": "shop.example"}, {"name": "FPLC", "sameSite": "None"},
+        {"name": "_ttp", "domain": "metrics.shop.example", "set": false},
+    ]});
+    assert_eq!(with(fine).told(), Vec::<String>::new());
+    let wildcard = json!({"cookie": {}, "cookies": [{"name": "FPID", "domain": "shop.example"}]});
+    let wildcard = with(wildcard).with("shop", "/hostnames", json!(["*.shop.example"]));
+    assert_eq!(wildcard.told(), Vec::<String>::new());
+}
+
+#[test]
 fn a_refused_variable_is_blamed_once_and_not_where_it_is_read() {
     let circle = json!([
         {"name": "low_stock", "expression": "vars.b"},

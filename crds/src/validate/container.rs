@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{
     Finding, Kind, Objects, Report, enrich,
     expressions::{self, Purpose, Scope},
-    network, references, transformations,
+    identity, network, references, transformations,
 };
 use crate::{
     FieldPath, TaggingContainer, TaggingContainerSpec,
@@ -38,6 +38,7 @@ pub(super) fn validate(container: &TaggingContainer, objects: &Objects<'_>) -> (
     }
     tracking_plan(spec, &mut report);
     consent(spec, &mut report);
+    identity::check(spec, &mut report);
     buffer(spec, &mut report);
     limits(spec, &mut report);
     enrich::check(spec, objects.setting, &mut report);

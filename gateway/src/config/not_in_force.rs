@@ -33,7 +33,7 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.clients[].scripts", NotYet),
     ("spec.trustedProxies", Acts),
     ("spec.cors", Acts),
-    ("spec.identity", NotYet),
+    ("spec.identity", Acts),
     ("spec.consent", Acts),
     ("spec.privacy", Acts),
     ("spec.enrich", Acts),

@@ -5,25 +5,29 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use tagfleet_crds::{
     TaggingContainerSpec,
     event_schema::EventSchema,
-    tagging_container::{Bots, ConsentRegion, ConsentSignals, ConsentState, Geo, IpAddress, ValidationRule},
+    tagging_container::{Bots, ConsentRegion, ConsentSignals, ConsentState, Geo, IpAddress, Linker, ValidationRule},
 };
 
-use super::{readable::Readable, transformations};
-
+use super::{container::secrets, finding::Finding, objects::Object, readable::Readable, transformations, world::World};
 use crate::{
     deduplication::Limits,
     pipeline::{
         bots::BotPolicy,
         consent::{ConsentPolicy, CountryDefaults, HoldPolicy},
         geo::{Database, GeoSource, Origin, PlaceHeaders},
+        identity::IdentityPolicy,
         policies::Policies,
         privacy::IpAddressPolicy,
         validation::{Rule, TrackingPlan},
     },
     record::{Consent, ConsentSignal},
+    secret::Secrets,
 };
 
-/// Compiles what validation has let pass. `previous` is what was in force before: a database of places that is the same in
+/// A key of fewer characters could be guessed.
+const MIN_LINKER_KEY: usize = 32;
+
+/// Compiles what validation has let pass, but for `identity`. `previous` is what was in force before: a database of places that is the same in
 /// both is loaded already.
 #[must_use]
 pub fn compile(spec: &TaggingContainerSpec, readable: &Readable, previous: Option<&Policies>) -> Policies {
@@ -51,6 +55,36 @@ pub fn compile(spec: &TaggingContainerSpec, readable: &Readable, previous: Optio
         consent: consent(spec),
         ..Policies::default()
     }
+}
+
+/// `identity`. None when the linker's Secret is missing, which validation has told, or is of no use: that goes into
+/// `findings`.
+#[must_use]
+pub fn identity(
+    object: &Object,
+    spec: &TaggingContainerSpec,
+    world: &World,
+    findings: &mut Vec<Finding>,
+) -> Option<IdentityPolicy> {
+    let Some(identity) = &spec.identity else {
+        return Some(IdentityPolicy::default());
+    };
+    let key = match &identity.linker {
+        Some(linker) => Some(linker_key(object, linker, world, findings)?),
+        None => None,
+    };
+    Some(IdentityPolicy::new(identity, key.as_ref()))
+}
+
+fn linker_key(object: &Object, linker: &Linker, world: &World, findings: &mut Vec<Finding>) -> Option<Secrets> {
+    let key = secrets(object, &linker.key, world)?;
+    if key.iter().all(|key| key.expose().chars().count() >= MIN_LINKER_KEY) {
+        return Some(key);
+    }
+    let message =
+        format!("this key has fewer than {MIN_LINKER_KEY} characters: whoever guesses it could pose as any visitor");
+    findings.push(object.error("spec.identity.linker.key.secretKeyRef", message));
+    None
 }
 
 /// `consent`, and the cookie that opts out.

@@ -89,6 +89,7 @@ impl Middle {
             body: &[],
             visitor: Ipv4Addr::new(203, 0, 113, 7).into(),
             by_trusted_proxy: false,
+            read_cookies: &crate::testing::NO_COOKIES,
             received_ms: 1_000,
         };
         let visit = Visit::of(&self.plan, request, Connection::Visitor);

@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, StatusCode, Version,
-    header::{ALLOW, EXPECT, HOST},
+    header::{ALLOW, EXPECT, HOST, SET_COOKIE},
     request::Parts,
 };
 use hyper::body::Incoming;
@@ -40,7 +40,7 @@ use crate::{
     hold::Hold,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
-    pipeline::{self, Dropped, Fate, Judged, visit::Visit},
+    pipeline::{self, Dropped, Fate, Judged, identity::lines_of_answer, visit::Visit},
     plan::Plan,
 };
 
@@ -134,7 +134,8 @@ impl Worker for IntakeWorker {
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answered {
         let arrived = Instant::now();
         let current = self.current();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        name_host(&mut parts);
         let client = current.client(parts.uri.path());
         let (answer, metrics) = match (self.objection(&parts), client) {
             (Some(answer), None) => (answer, &current.unclaimed),
@@ -188,6 +189,18 @@ impl IntakeWorker {
             let line = format!("the URL is longer than {} bytes", self.intake.uri_bytes);
             answers::text(StatusCode::URI_TOO_LONG, line)
         })
+    }
+}
+
+/// HTTP/2 names the host in `:authority` (RFC 9113 section 8.3.1). What reads the host finds it in one place, as a gateway
+/// to HTTP/1.1 would have put it there.
+fn name_host(parts: &mut Parts) {
+    if parts.version == Version::HTTP_2
+        && !parts.headers.contains_key(HOST)
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(HOST, host);
     }
 }
 
@@ -262,11 +275,15 @@ impl ClaimedHit<'_> {
         if !taken.repeats.are_kept().await {
             return answers::first_copy_not_taken();
         }
-        match taken.answer {
+        let mut answer = match taken.answer {
             Some(own) => answers::own(own),
             None if self.client.answers_with_image() || answers::wants_image(&self.parts.headers) => answers::pixel(),
             None => answers::no_content(),
+        };
+        for cookie in taken.cookies {
+            answer.headers_mut().append(SET_COOKIE, cookie);
         }
+        answer
     }
 
     /// From the request to the log, without waiting: nothing that borrows from the request lives on.
@@ -283,6 +300,7 @@ impl ClaimedHit<'_> {
             visitor: visitor(peer, headers, &self.plan.trusted_proxies),
             by_trusted_proxy: by_trusted_proxy(peer, &self.plan.trusted_proxies),
             received_ms: clock::now_ms(),
+            read_cookies: &self.plan.policies.identity.read_cookies,
         };
         let claim = self.client.claim(&request)?;
         self.metrics.invalid.inc_by(claim.invalid);
@@ -331,6 +349,7 @@ impl ClaimedHit<'_> {
             commit,
             repeats,
             answer: claim.answer,
+            cookies: lines_of_answer(judged.into_iter().flat_map(|judged| judged.cookies)),
         })
     }
 
@@ -394,6 +413,7 @@ struct Taken<'w> {
     commit: Option<Awaited<'w>>,
     repeats: Repeats,
     answer: Option<Answer>,
+    cookies: Vec<HeaderValue>,
 }
 
 /// A commit that is waited for, and the events that count as accepted once it is done.

@@ -154,7 +154,7 @@ fn claim_event<'r>(
         return Err(Invalid::EventName);
     }
     let said = consent_signals::take_from(&mut fields);
-    let mut counts = normalize(&mut fields, trust);
+    let mut counts = normalize(&mut fields, trust, sender.read_cookies);
     normalize_time(&mut fields, trust, sender.received_ms, &mut counts);
     let has_own_id = sender.complete(&mut fields, Connection::Visitor);
     claim.renamed += counts.renamed;

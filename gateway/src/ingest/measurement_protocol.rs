@@ -266,7 +266,7 @@ impl<'r> Common<'r> {
                 fields.insert(name.clone(), value.clone());
             }
         }
-        let counts = normalize(&mut fields, self.trust);
+        let counts = normalize(&mut fields, self.trust, sender.read_cookies);
         if let Some(micros) = timestamp.as_ref().or(self.timestamp.as_ref()).and_then(whole_number) {
             fields.insert(field::TIMESTAMP_MS, micros.div_euclid(1_000).min(sender.received_ms));
         }

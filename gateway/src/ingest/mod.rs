@@ -56,6 +56,8 @@ pub struct HitRequest<'r> {
     pub by_trusted_proxy: bool,
     /// When it arrived, unix milliseconds.
     pub received_ms: i64,
+    /// The cookies that enter events beside the known tracking cookies.
+    pub read_cookies: &'r cookies::CookieNames,
 }
 
 /// What a client made of a request.

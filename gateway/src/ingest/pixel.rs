@@ -67,7 +67,7 @@ impl Pixel {
         }
         .decode();
         // A parameter that gives the whole object as text does not fit; normalize keeps it under another name.
-        let mut counts = normalize(&mut fields, normalize::Sender::Anyone);
+        let mut counts = normalize(&mut fields, normalize::Sender::Anyone, sender.read_cookies);
         normalize_time(&mut fields, normalize::Sender::Anyone, sender.received_ms, &mut counts);
         if let Some(user_data) = user_data.finish(None) {
             fields.insert(field::USER_DATA, user_data);

@@ -32,6 +32,7 @@ use crate::{
     pipeline::{
         bots::{Bot, BotPolicy},
         consent::Resolved,
+        identity::SetCookie,
         transform::Transformation,
         triggers::Decision,
         variables::Hit,
@@ -52,6 +53,8 @@ pub struct Judged<'r> {
     pub held: Vec<DestinationId>,
     /// The consent in force for it, with who decided on it.
     pub consent: Resolved,
+    /// The cookies that the answer sets once the event is stored.
+    pub cookies: Vec<SetCookie>,
     /// Expressions that failed on it (`tagfleet_expression_errors_total`).
     pub expression_errors: Vec<FailedExpression>,
     /// By what a repeat of it is known; none while deduplication is off, and for an event without an id of its sender's.
@@ -135,6 +138,8 @@ pub fn judge_watched<'r>(
     watch.step("privacy.bots", &event);
     let resolved = consent::resolve(&policies.consent, &said, visit);
     let consent = resolved.consent;
+    let cookies = identity::assign(&mut event, visit, &consent, &policies.identity);
+    watch.step("identity", &event);
 
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
     if policies.geo.is_some() {
@@ -207,6 +212,7 @@ pub fn judge_watched<'r>(
         verdicts,
         held,
         consent: resolved,
+        cookies,
         expression_errors,
         duplicate_key,
         broken_rules,

@@ -37,6 +37,7 @@ fn judged(policies: Policies, agent: &str, connection: Connection, event: Json) 
         body: b"",
         visitor: [203, 0, 113, 7].into(),
         by_trusted_proxy: false,
+        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 0,
     };
     let visit = Visit::of(&plan, request, connection);

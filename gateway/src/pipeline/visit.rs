@@ -4,6 +4,7 @@ use super::{
     bots::{self, Bot, BotPolicy},
     consent::request::RequestConsent,
     geo::Place,
+    identity::Browser,
 };
 use crate::{
     ingest::{Connection, HitRequest},
@@ -23,6 +24,8 @@ pub struct Visit<'r> {
     pub place: Option<Place>,
     /// What the request says of the visitor's consent.
     pub consent: RequestConsent,
+    /// The visitor's browser, where the container sets cookies.
+    pub browser: Option<Browser<'r>>,
 }
 
 impl<'r> Visit<'r> {
@@ -41,6 +44,7 @@ impl<'r> Visit<'r> {
                 .filter(|_| by_visitor)
                 .and_then(|geo| geo.locate(&request)),
             consent: RequestConsent::of(&policies.consent, &request, connection),
+            browser: (by_visitor && policies.identity.is_in_use()).then(|| Browser::of(&request)),
             connection,
             request,
         }

@@ -182,6 +182,7 @@ impl Simulator {
             visitor: visitor(with.peer, &given.headers, &[with.peer.into()]),
             by_trusted_proxy: true,
             received_ms: with.now_ms,
+            read_cookies: &self.plan.policies.identity.read_cookies,
         };
         let claim = match client.claim(&request) {
             Ok(claim) => claim,

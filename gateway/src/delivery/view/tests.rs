@@ -238,6 +238,7 @@ fn judged(world: &World) -> Judged<'static> {
         body: &[],
         visitor: Ipv4Addr::new(203, 0, 113, 7).into(),
         by_trusted_proxy: false,
+        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 1_000,
     };
     let mut visit = Visit::of(&plan, request, Connection::Visitor);
@@ -260,6 +261,7 @@ fn judged(world: &World) -> Judged<'static> {
                 record: judged.record.into_owned(),
                 verdicts: judged.verdicts,
                 held: judged.held,
+                cookies: judged.cookies,
                 consent: judged.consent,
                 expression_errors: judged.expression_errors,
                 duplicate_key: judged.duplicate_key,

@@ -32,7 +32,8 @@ const MAX_QUERY_BYTES: usize = 2_048;
 
 /// Fields that another parameter carries, that the server derived, or that never leave the gateway as they are: user data
 /// goes as `em`, hashed by the tag.
-const NOT_SENT: [&str; 7] = [
+const NOT_SENT: [&str; 8] = [
+    field::JS_CLIENT_ID,
     field::PAGE_PATH,
     field::TIMESTAMP_MS,
     field::CLICK_IDS,

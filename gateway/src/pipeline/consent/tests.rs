@@ -78,6 +78,7 @@ fn resolved(case: &Json) -> (Json, Json) {
         body: body.as_bytes(),
         visitor: "203.0.113.7".parse().unwrap(),
         by_trusted_proxy: false,
+        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 1_768_476_420_055,
     };
     let mut plan = testing::plan("v1", Vec::new(), Vec::new());
