@@ -1,10 +1,14 @@
 //! What several modules' tests need: a plan in few words.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::prelude::*;
-use tagfleet_expressions::{Environment, Expression, Map, Value};
+use tagfleet_expressions::{Environment, Expression, Value};
 
 use crate::{
     destinations::{
@@ -16,7 +20,7 @@ use crate::{
     log::DestinationId,
     pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
-    record::{Consent, Record},
+    record::Record,
 };
 
 /// No cookies but the known tracking cookies, for a request.
@@ -36,9 +40,11 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
             ip_address: IpAddressPolicy::Keep,
             ..Policies::default()
         }),
+        duplicate_keys: None,
         variables: Vec::new(),
         lookup_tables: Arc::default(),
         destinations: destinations.into_iter().map(Arc::new).collect(),
+        absent_views: BTreeMap::new(),
     }
 }
 
@@ -52,6 +58,8 @@ pub(crate) fn destination(name: &str, id: DestinationId, events: &[&str]) -> Pla
             when: None,
         },
         requires: Vec::new(),
+        anonymize: false,
+        sample: None,
         view: View::default(),
         delivery: DeliverySettings {
             max_events: 10,
@@ -81,9 +89,8 @@ pub(crate) fn record(event: serde_json::Value) -> Record<'static> {
     let event = Event::from(fields);
     Record {
         accepted_ms: event.timestamp_ms().unwrap_or_default(),
-        consent: Consent::default(),
-        vars: Map::new(),
         event,
+        ..Record::default()
     }
 }
 
@@ -242,4 +249,9 @@ impl Destination for Nobody {
     fn classify(&self, _: &Response) -> Outcome {
         Outcome::Delivered
     }
+}
+
+/// Any bytes that a header's value may hold (RFC 9110 section 5.5), up to so many.
+pub(crate) fn header_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![0x20..=0x7e_u8, 0x80..=0xff_u8, Just(b'\t')], 0..most)
 }

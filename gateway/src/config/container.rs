@@ -95,11 +95,11 @@ pub fn compile(
         .iter()
         .map(|wanted| client(object, wanted, world).map(Arc::new))
         .collect();
-    let policies = policies::compile(object, spec, world, &mut findings);
+    let identity = policies::identity(object, spec, world, &mut findings);
     let form = clients
-        .zip(policies)
+        .zip(identity)
         .filter(|_| !refused)
-        .map(|(clients, policies)| ContainerForm {
+        .map(|(clients, identity)| ContainerForm {
             readable: readable.clone(),
             clients,
             trusted_proxies: trusted_proxies(spec, rules),
@@ -110,7 +110,10 @@ pub fn compile(
                     .flat_map(|cors| &cors.allowed_origins)
                     .map(String::as_str),
             ),
-            policies: Arc::new(policies),
+            policies: Arc::new(Policies {
+                identity,
+                ..policies::compile(spec, &readable, previous.map(|previous| &*previous.policies))
+            }),
             spec: spec.clone(),
         });
     Compiled {
@@ -176,6 +179,7 @@ fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client
         }),
         Wanted::MeasurementProtocol(protocol) => ClientKind::MeasurementProtocol(MeasurementProtocol {
             api_secret: secrets(&protocol.api_secret)?,
+            measurement_ids: protocol.measurement_ids.clone(),
         }),
         Wanted::Json(json) => {
             let auth = json.auth.clone().unwrap_or_default();

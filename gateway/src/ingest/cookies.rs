@@ -63,6 +63,19 @@ pub fn tracking<'r>(headers: &'r HeaderMap, names: &CookieNames) -> Map<'r> {
     cookies.into_map()
 }
 
+/// The value of one cookie, for a step that reads it and passes it on to nobody. Of a repeated name the first.
+pub(crate) fn value<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r [u8]> {
+    let mut pairs = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
+    pairs.find_map(|pair| {
+        let (key, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+        let value = value.strip_prefix(b"=")?;
+        (key.trim_ascii() == name.as_bytes()).then_some(value.trim_ascii())
+    })
+}
+
 /// Name and value of one pair, if it is a cookie that may enter an event.
 fn cookie<'p>(pair: &'p [u8], names: &CookieNames) -> Option<(&'p str, &'p [u8])> {
     let equals = memchr::memchr(b'=', pair)?;

@@ -30,11 +30,14 @@ use super::{
     answers::{self, Answered},
     body::{self, BodyError, BodyMemory},
     limits::Limits,
+    repeats::Repeats,
     server::Worker,
     visitor::{by_trusted_proxy, visitor},
 };
 use crate::{
     clock,
+    deduplication::Deduplication,
+    hold::Hold,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
     pipeline::{self, Dropped, Fate, Judged, identity::lines_of_answer, visit::Visit},
@@ -45,7 +48,9 @@ use crate::{
 pub struct Intake {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
+    deduplication: Arc<Deduplication>,
     metrics: Arc<Metrics>,
+    hold: Arc<Hold>,
     body_memory: BodyMemory,
     body_time: Duration,
     uri_bytes: usize,
@@ -54,15 +59,29 @@ pub struct Intake {
 impl Intake {
     /// Intake into this log, judged by whatever plan is in force when a request arrives.
     #[must_use]
-    pub fn new(plan: Arc<ArcSwap<Plan>>, log: SharedLog, metrics: Arc<Metrics>, limits: &Limits) -> Self {
+    pub fn new(
+        plan: Arc<ArcSwap<Plan>>,
+        log: SharedLog,
+        deduplication: Arc<Deduplication>,
+        metrics: Arc<Metrics>,
+        limits: &Limits,
+    ) -> Self {
         Self {
             plan,
             log,
+            deduplication,
+            hold: Arc::new(Hold::new(metrics.held_events())),
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
             uri_bytes: limits.uri_bytes,
         }
+    }
+
+    /// The events that wait for a decision on consent.
+    #[must_use]
+    pub fn hold(&self) -> Arc<Hold> {
+        Arc::clone(&self.hold)
     }
 
     /// The part of one worker thread, made on it.
@@ -253,6 +272,9 @@ impl ClaimedHit<'_> {
         {
             return answers::not_taken(&error);
         }
+        if !taken.repeats.are_kept().await {
+            return answers::first_copy_not_taken();
+        }
         let mut answer = match taken.answer {
             Some(own) => answers::own(own),
             None if self.client.answers_with_image() || answers::wants_image(&self.parts.headers) => answers::pixel(),
@@ -290,20 +312,42 @@ impl ClaimedHit<'_> {
             match pipeline::judge(self.plan, event, &visit, &mut steps) {
                 Fate::Judged(event) => judged.push(*event),
                 Fate::Dropped(Dropped::Bot) => self.metrics.bot.inc(),
-                Fate::Dropped(Dropped::Invalid) => self.metrics.invalid.inc(),
+                Fate::Dropped(Dropped::Invalid(rules)) => {
+                    self.metrics.invalid.inc();
+                    self.count_broken(&rules);
+                }
             }
         }
-        for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
-            let metrics = &self.worker.intake.metrics;
-            metrics.expression_errors(&failed.object, &failed.expression, 1);
+        let Intake {
+            hold,
+            metrics,
+            deduplication,
+            ..
+        } = &*self.worker.intake;
+        for judged in &judged {
+            self.count_broken(&judged.broken_rules);
+            for failed in &judged.expression_errors {
+                metrics.expression_errors(&failed.object, &failed.expression, 1);
+            }
+        }
+        let received_ms = visit.request.received_ms;
+        let mut repeats = Repeats::take_from(&mut judged, deduplication, self.metrics, received_ms);
+        for judged in &mut judged {
+            hold.make_room(self.plan, judged);
         }
         let commit = self.append(&judged)?.map(|commit| Awaited {
-            commit: Some(commit),
+            commit: Some(repeats.confirmed_by(commit)),
             events: judged.len() as u64,
             accepted: &self.metrics.accepted,
         });
+        let now = Instant::now();
+        for judged in &judged {
+            metrics.consent_decided(&judged.consent);
+            hold.note(self.plan, judged, now);
+        }
         Ok(Taken {
             commit,
+            repeats,
             answer: claim.answer,
             cookies: lines_of_answer(judged.into_iter().flat_map(|judged| judged.cookies)),
         })
@@ -325,6 +369,12 @@ impl ClaimedHit<'_> {
                 let several: Vec<_> = several.iter().map(accepted).collect();
                 appender.append(&several).map(Some)
             }
+        }
+    }
+
+    fn count_broken(&self, rules: &[usize]) {
+        for rule in rules {
+            self.worker.intake.metrics.invalid_event(*rule);
         }
     }
 
@@ -361,6 +411,7 @@ impl From<AppendError> for NotTaken {
 /// What became of a hit that the log has in its hands.
 struct Taken<'w> {
     commit: Option<Awaited<'w>>,
+    repeats: Repeats,
     answer: Option<Answer>,
     cookies: Vec<HeaderValue>,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value as Json, json};
-use tagfleet_expressions::{Map, Value};
+use tagfleet_expressions::Value;
 use url::{Url, form_urlencoded};
 
 use super::{collect::Collect, measurement_protocol::MeasurementProtocol};
@@ -43,9 +43,8 @@ fn record(event: Json) -> Record<'static> {
     };
     Record {
         accepted_ms: NOW_MS,
-        consent: Consent::default(),
-        vars: Map::new(),
         event: Event::from(fields),
+        ..Record::default()
     }
 }
 
@@ -188,8 +187,8 @@ fn forwarded_query(query: &str, consent: Consent) -> Request {
     let record = Record {
         accepted_ms: NOW_MS,
         consent,
-        vars: Map::new(),
         event,
+        ..Record::default()
     };
     collect().encode(&[record], NOW_MS).requests.remove(0).request
 }
@@ -239,7 +238,7 @@ fn a_forwarded_hit_of_a_visitor_who_refused_has_no_identifiers() {
     for identifier in ["cid", "sid", "sct", "em", "ecid", "_uip", "_fplc"] {
         assert!(!sent.contains_key(identifier), "{identifier}");
     }
-    assert_eq!((sent["en"].as_str(), sent["gcs"].as_str()), ("purchase", "G111"));
+    assert_eq!((sent["en"].as_str(), sent["gcs"].as_str()), ("purchase", "G110"));
 }
 
 #[test]
@@ -269,4 +268,25 @@ fn an_event_that_was_no_hit_becomes_one() {
         sent,
         expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     );
+}
+
+#[test]
+fn what_the_pipeline_found_out_does_not_go_to_google() {
+    let found = json!({
+        "event_name": "page_view", "client_id": "1.2", "x_bot": {"score": 90, "reason": "crawler"},
+        "geo": {"country": "DE"}, "device": {"category": "desktop"},
+    });
+    let sent = collect().encode(&[record(found.clone())], NOW_MS);
+    let url = sent.requests[0].request.url.as_str();
+    assert!(
+        !url.contains("x_bot") && !url.contains("geo") && !url.contains("device"),
+        "{url}"
+    );
+    let body = &bodies(&protocol().encode(&[record(found)], NOW_MS))[0];
+    assert_eq!(body["events"][0]["params"], json!({"engagement_time_msec": 1}));
+    // Parameters of the tag's own that are called so.
+    let own = json!({"event_name": "page_view", "client_id": "1.2", "geo": "north", "device": "till"});
+    let sent = collect().encode(&[record(own)], NOW_MS);
+    let url = sent.requests[0].request.url.as_str();
+    assert!(url.contains("ep.geo=north") && url.contains("ep.device=till"), "{url}");
 }

@@ -7,12 +7,16 @@
     clippy::string_slice
 )]
 
+mod repeats;
+
 use std::{
+    collections::BTreeSet,
     io::{ErrorKind, Read, Write},
     net::TcpStream as Socket,
     num::NonZeroUsize,
 };
 
+use tagfleet_crds::tagging_container::ConsentSignal;
 use tokio::sync::{Notify, watch};
 
 use super::*;
@@ -22,7 +26,11 @@ use crate::{
     },
     log::{DestinationId, Ledger, Log, LogError, Position, Reader, Usage, WhenFull, codec, memory::MemoryLog},
     metrics::Sources,
-    pipeline::{identity::IdentityPolicy, policies::Policies},
+    pipeline::{
+        consent::{ConsentPolicy, HoldPolicy},
+        identity::IdentityPolicy,
+        policies::Policies,
+    },
     secret::{Secret, Secrets},
     testing,
 };
@@ -45,6 +53,7 @@ fn clients() -> Vec<Client> {
             "server",
             ClientKind::MeasurementProtocol(MeasurementProtocol {
                 api_secret: Some(secret),
+                measurement_ids: Vec::new(),
             }),
         ),
         (
@@ -77,6 +86,15 @@ struct Gateway {
 
 /// A gateway into this log, its one destination `orders` taking every event. `change` has the last word on the plan.
 fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) -> Gateway {
+    gateway_with(log, limits, Arc::new(Deduplication::in_memory()), change)
+}
+
+fn gateway_with(
+    log: SharedLog,
+    limits: Limits,
+    deduplication: Arc<Deduplication>,
+    change: impl FnOnce(&mut Plan),
+) -> Gateway {
     let orders = testing::destination("orders", log.register("orders").unwrap(), &[]);
     let mut plan = testing::plan("v1", clients(), vec![orders]);
     change(&mut plan);
@@ -85,6 +103,7 @@ fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) 
     let intake = Arc::new(Intake::new(
         Arc::clone(&plan),
         Arc::clone(&log),
+        deduplication,
         Arc::clone(&metrics),
         &limits,
     ));
@@ -175,6 +194,7 @@ impl Gateway {
                 ledgers: Default::default(),
                 usage: self.log.usage(),
                 dead_letters: Default::default(),
+                deliveries: Default::default(),
                 now_ms: 0,
                 now: Instant::now(),
             })
@@ -657,4 +677,77 @@ async fn an_event_counts_when_its_sender_went_away_before_the_answer() {
         }
     };
     tokio::time::timeout(PATIENCE, counted).await.expect("the event counts");
+}
+
+#[tokio::test]
+async fn ten_thousand_hits_with_random_names_add_no_series() {
+    let log = Arc::new(MemoryLog::open(64 * 1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_into(log, Limits::default(), |_| {});
+    let series = || -> BTreeSet<String> {
+        let text = gateway.metrics();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect()
+    };
+    // One of each kind first, so that what it may make is there.
+    let send = |name: &str| {
+        let hit = format!("{HIT}{name}&cid={name}.1&ep.{name}={name}&epn.{name}=1&dl=https%3A%2F%2F{name}.example");
+        let app = format!(r#"{{"event_name": "{name}", "client_id": "{name}", "{name}": "{name}"}}"#);
+        let path = format!("/{name}?{name}={name}");
+        [
+            gateway
+                .get(&hit, &[&format!("X-{name}: {name}"), &format!("User-Agent: {name}")])
+                .status,
+            gateway.ask("POST", "/v1/events", &[], &app).status,
+            gateway.get(&path, &[]).status,
+            gateway.get(&format!("/g/collect?v=2&tid={name}&en={name}"), &[]).status,
+        ]
+    };
+    assert_eq!(send("first"), [204, 204, 404, 403]);
+    let before = series();
+    for number in 0..2_500_u64 {
+        // Spread over all 64 bits: no two names alike.
+        send(&format!("n{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    }
+    assert_eq!(series(), before);
+    gateway.assert_metric(r#"tagfleet_requests_total{client="web",code="204",tagging_container="shop"} 2501"#);
+}
+
+#[tokio::test]
+async fn an_event_waits_for_its_visitors_decision_and_every_decision_is_counted() {
+    let log = Arc::new(MemoryLog::open(1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_into(log, Limits::default(), |plan| {
+        let mut orders = testing::destination("orders", plan.destinations[0].id, &[]);
+        orders.requires = vec![ConsentSignal::AnalyticsStorage];
+        plan.destinations = vec![Arc::new(orders)];
+        plan.policies = Arc::new(Policies {
+            consent: ConsentPolicy {
+                hold: Some(HoldPolicy {
+                    max_age: PATIENCE,
+                    max_events: 10,
+                }),
+                ..ConsentPolicy::default()
+            },
+            ..Policies::default()
+        });
+    });
+    assert_eq!(gateway.get(HIT, &["Sec-GPC: 1"]).status, 204);
+    gateway.assert_metric(r#"tagfleet_held_events{tagging_container="shop"} 1"#);
+    assert!(gateway.stored("event_name").is_empty());
+
+    assert_eq!(gateway.get(&format!("{HIT}&gcs=G101"), &[]).status, 204);
+    gateway.assert_metric(r#"tagfleet_held_events{tagging_container="shop"} 0"#);
+    assert_eq!(gateway.stored("event_name"), ["page_view"]);
+    gateway.assert_metric(r#"tagfleet_events_total{client="web",outcome="accepted",tagging_container="shop"} 2"#);
+    for (source, signal, state) in [
+        ("gpc", "ad_storage", "denied"),
+        ("nobody", "analytics_storage", "unset"),
+        ("gcs", "analytics_storage", "granted"),
+    ] {
+        gateway.assert_metric(&format!(
+            "tagfleet_consent_decisions_total{{signal=\"{signal}\",source=\"{source}\",state=\"{state}\",\
+             tagging_container=\"shop\"}} 1"
+        ));
+    }
 }
