@@ -42,6 +42,9 @@ const PERSONAL_PARAMETERS: &[&str] = &[
     "x-ga-em",
     "x-ga-ecid",
     "x-ga-ur",
+    "x-ga-js_client_id",
+    "x-ga-user_property_details",
+    "app_instance_id",
     "x-ga-system_properties",
 ];
 

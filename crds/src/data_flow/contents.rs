@@ -69,9 +69,7 @@ impl Contents {
                 // Each expression reads the event as it was before the transformation.
                 let before = self.clone();
                 for (path, expression) in set {
-                    if always {
-                        self.remove(path);
-                    }
+                    // What was there stays when the expression gives null.
                     self.derived.push(Derived {
                         path: path.clone(),
                         carries: reads.of_source(expression, &before),
@@ -117,18 +115,22 @@ impl Contents {
     }
 }
 
-/// The transformations that change what this destination gets, in order.
+/// The transformations that change what this destination gets, in the order in which they are made: those for all before
+/// the event is stored, its own when the event is sent.
 pub(super) fn changes_for<'s>(
     spec: &'s TaggingContainerSpec,
     destination: &str,
 ) -> impl Iterator<Item = &'s Transformation> {
     let destination = destination.to_owned();
-    spec.transformations
-        .iter()
-        .filter(move |transformation| match &transformation.destinations {
-            Some(names) => names.contains(&destination),
-            None => true,
-        })
+    let all = spec.transformations.iter();
+    let for_all = all
+        .clone()
+        .filter(|transformation| transformation.destinations.is_none());
+    let own = all.filter(move |transformation| {
+        let names = transformation.destinations.as_ref();
+        names.is_some_and(|names| names.contains(&destination))
+    });
+    for_all.chain(own)
 }
 
 /// Whether two parameters have anything in common.

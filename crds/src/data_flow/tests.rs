@@ -207,8 +207,25 @@ fn a_copy_under_another_name_is_no_way_out() {
           transformation copy of the container shop sets: exclude member for this destination behind it, or list card"
         ]
     );
-    let before = with_class("card_number", json!({"transformations": [gone, copy]}));
+    let before = with_class("card_number", json!({"transformations": [gone, copy.clone()]}));
     assert!(refusals(before, receiver()).is_empty());
+    // What is done for all is done first, wherever it stands in the list.
+    let own = json!({"name": "own", "exclude": ["card_number"], "destinations": ["out"]});
+    let late = with_class("card_number", json!({"transformations": [own, copy]}));
+    assert_eq!(refusals(late, receiver()).len(), 1);
+}
+
+#[test]
+fn what_is_overwritten_may_still_be_there() {
+    let over = json!({"transformations": [{"name": "over", "augment": {"card_number": "event.value"}}]});
+    assert_eq!(
+        refusals(
+            with_class("card_number", over),
+            webhook(json!({"receives": ["personal"]}))
+        )
+        .len(),
+        1
+    );
 }
 
 #[test]
