@@ -1,7 +1,6 @@
 //! From an object to its typed spec: schema, fields that are in force, types.
 
 use serde::de::DeserializeOwned;
-use tagfleet_crds::validate::Setting;
 
 use super::{
     finding::{Finding, Severity},
@@ -21,9 +20,9 @@ pub struct Typed<T> {
 
 /// Checks one of Tagfleet's own objects and gives its spec.
 #[must_use]
-pub fn typed<T: DeserializeOwned>(object: &Object, setting: Setting) -> Typed<T> {
+pub fn typed<T: DeserializeOwned>(object: &Object) -> Typed<T> {
     let Typed { spec, mut findings } = described(object);
-    findings.extend(not_in_force::check(object, setting));
+    findings.extend(not_in_force::check(object));
     let spec = spec.filter(|_| !findings.iter().any(Finding::is_error));
     Typed { spec, findings }
 }

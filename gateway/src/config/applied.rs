@@ -101,8 +101,8 @@ impl Applied {
             self.folder.clone_from(&snapshot.secrets);
         }
         let world = World::new(self.data(&mut read, setting), self.folder.clone());
-        let containers = self.candidates(&mut read, CONTAINER, setting, TaggingContainer::new);
-        let destinations = self.candidates(&mut read, DESTINATION, setting, Destination::new);
+        let containers = self.candidates(&mut read, CONTAINER, TaggingContainer::new);
+        let destinations = self.candidates(&mut read, DESTINATION, Destination::new);
         let namespaces = containers
             .keys()
             .chain(destinations.keys())
@@ -157,13 +157,7 @@ impl Applied {
     }
 
     /// The objects of a kind with their types.
-    fn candidates<S, T>(
-        &self,
-        read: &mut Read,
-        kind: &str,
-        setting: Setting,
-        make: impl Fn(&str, S) -> T,
-    ) -> Candidates<T>
+    fn candidates<S, T>(&self, read: &mut Read, kind: &str, make: impl Fn(&str, S) -> T) -> Candidates<T>
     where
         S: DeserializeOwned,
         T: Namespaced,
@@ -171,7 +165,7 @@ impl Applied {
         let mut candidates = BTreeMap::new();
         for reference in read.references(kind) {
             let typed = |object: &Object| {
-                let typed = accept::typed::<S>(object, setting);
+                let typed = accept::typed::<S>(object);
                 let manifest = typed.spec.map(|spec| {
                     let mut manifest = make(&reference.name, spec);
                     manifest.set_namespace(&reference.namespace);

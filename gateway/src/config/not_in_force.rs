@@ -1,12 +1,9 @@
 //! What each field of the contract does in this version. A field that nothing acts on yet is refused, so that nobody
 //! believes in protection that is not there.
 
-use tagfleet_crds::validate::Setting;
-
 use super::{
     finding::{Finding, Severity},
     objects::{CONTAINER, DESTINATION, Object},
-    schema,
     tree::{Node, Path},
 };
 
@@ -78,11 +75,9 @@ fn table(kind: &str) -> &'static [(&'static str, Effect)] {
     }
 }
 
-/// Names every field that is written and that nothing acts on yet. Fields that hold a default which nobody wrote are
-/// not in the tree of a file, and so never named. The API server does write defaults: in a cluster a field that holds its
-/// default passes.
+/// Names every field that is written and that nothing acts on yet.
 #[must_use]
-pub fn check(object: &Object, setting: Setting) -> Vec<Finding> {
+pub fn check(object: &Object) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some((tree, spec)) = object.tree().and_then(|tree| Some((tree, tree.get("spec")?))) {
         let table = table(&object.reference.kind);
@@ -95,21 +90,7 @@ pub fn check(object: &Object, setting: Setting) -> Vec<Finding> {
             &mut findings,
         );
     }
-    if setting == Setting::Cluster {
-        findings.retain(|finding| !holds_its_default(object, &finding.field));
-    }
     findings
-}
-
-fn holds_its_default(object: &Object, field: &str) -> bool {
-    let default = schema::of_kind(&object.reference.kind)
-        .ok()
-        .and_then(|schema| schema.default_at(field));
-    let written = field
-        .split('.')
-        .try_fold(object.tree(), |node, name| Some(node?.get(name)))
-        .flatten();
-    default.is_some() && default == written.map(Node::to_json).as_ref()
 }
 
 fn walk(
@@ -178,10 +159,7 @@ mod tests {
     fn findings(manifest: &str) -> Vec<String> {
         let read = objects::read(&"shop.yaml".into(), manifest.as_bytes());
         assert!(read.findings.is_empty(), "{:?}", read.findings);
-        check(&read.objects[0], Setting::Files)
-            .iter()
-            .map(Finding::to_string)
-            .collect()
+        check(&read.objects[0]).iter().map(Finding::to_string).collect()
     }
 
     #[test]
@@ -213,20 +191,6 @@ mod tests {
             )
             .is_empty()
         );
-    }
-
-    #[test]
-    fn a_default_that_the_api_server_wrote_is_not_blamed_on_anybody() {
-        let consent = |on_denied: &str| {
-            let manifest = format!(
-                "apiVersion: tagfleet.dev/v1alpha1\nkind: Destination\nmetadata: {{name: orders}}\nspec:\n  \
-                 consent: {{requires: [], onDenied: {on_denied}}}\n"
-            );
-            let read = objects::read(&"shop.yaml".into(), manifest.as_bytes());
-            check(&read.objects[0], Setting::Cluster).len()
-        };
-        assert_eq!(consent("Drop"), 0);
-        assert_eq!(consent("Anonymize"), 1);
     }
 
     /// Every field of the schema has its line above: a new one cannot be ignored in silence.

@@ -45,7 +45,11 @@ async fn events_that_are_tried_again_and_again_are_settled_at_once() {
     append_of(&*gateway.log, "john", "e2", orders.id).await;
     gateway.apply(vec![orders]);
     sleep(SECOND / 2).await;
-    assert_eq!(gateway.network.bodies(), ["e1 e2"]);
+    let before = gateway.network.bodies();
+    assert!(
+        !before.is_empty() && before.iter().all(|body| body == "e1 e2"),
+        "{before:?}"
+    );
     gateway.erasures.add(&jane(), now_ms()).unwrap();
     // No try is due yet.
     sleep(SECOND / 100).await;
@@ -54,7 +58,7 @@ async fn events_that_are_tried_again_and_again_are_settled_at_once() {
     gateway.network.answers(|_| OK);
     sleep(600 * SECOND).await;
     let bodies = gateway.network.bodies();
-    assert!(bodies.iter().skip(1).all(|body| body == "e2"), "{bodies:?}");
+    assert!(bodies.iter().skip(before.len()).all(|body| body == "e2"), "{bodies:?}");
     let ledger = gateway.ledger("orders");
     assert_eq!((ledger.delivered, ledger.erased, ledger.in_flight), (1, 1, 0));
 }
