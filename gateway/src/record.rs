@@ -1,5 +1,7 @@
 //! What the log keeps of an accepted event: everything that a destination may need later, and nothing of the request.
 
+use std::borrow::Cow;
+
 use tagfleet_expressions::Map;
 
 use crate::event::Event;
@@ -42,7 +44,7 @@ pub struct Consent {
 }
 
 /// An accepted event with what was decided when its hit was accepted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Record<'a> {
     /// When the hit was accepted, unix milliseconds.
     pub accepted_ms: i64,
@@ -52,4 +54,7 @@ pub struct Record<'a> {
     pub vars: Map<'a>,
     /// The event, as privacy rules left it.
     pub event: Event<'a>,
+    /// The transformations of a destination's view that were made already, as the view names them: of a dead letter, which
+    /// holds the view.
+    pub applied: Vec<Cow<'a, str>>,
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
-use tagfleet_expressions::{Environment, Expression, Map, Value};
+use tagfleet_expressions::{Environment, Expression, Value};
 
 use crate::{
     destinations::{
@@ -16,7 +16,7 @@ use crate::{
     log::DestinationId,
     pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
-    record::{Consent, Record},
+    record::Record,
 };
 
 /// A plan of the container `shop` with these clients and destinations, everything else at its default.
@@ -78,9 +78,8 @@ pub(crate) fn record(event: serde_json::Value) -> Record<'static> {
     let event = Event::from(fields);
     Record {
         accepted_ms: event.timestamp_ms().unwrap_or_default(),
-        consent: Consent::default(),
-        vars: Map::new(),
         event,
+        ..Record::default()
     }
 }
 

@@ -13,7 +13,7 @@ use tagfleet_gateway::{
     log::DestinationId,
     metrics::Metrics,
     plan::Plan,
-    record::{Consent, Record},
+    record::Record,
     status::Board,
 };
 
@@ -174,9 +174,8 @@ impl Site {
         event.set("event_name", "purchase");
         let record = Record {
             accepted_ms: 0,
-            consent: Consent::default(),
-            vars: tagfleet_expressions::Map::new(),
             event,
+            ..Record::default()
         };
         let encoding = orders.vendor.encode(&[record], 0);
         let signature = encoding.requests[0]

@@ -312,7 +312,6 @@ mod tests {
     use crate::{
         destinations::{Authentication, Encoded, Encoding, Limits, Outcome, Protocol, Response},
         event::Event,
-        record::Consent,
     };
 
     /// Answers with an encoding that was made up before.
@@ -337,9 +336,8 @@ mod tests {
         let mut payload = Vec::new();
         let record = Record {
             accepted_ms,
-            consent: Consent::default(),
-            vars: Default::default(),
             event: Event::new(),
+            ..Record::default()
         };
         codec::encode(&record, &mut payload);
         Stored {

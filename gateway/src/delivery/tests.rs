@@ -10,7 +10,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
-use tagfleet_expressions::Map;
 use tokio::{
     runtime::Handle,
     time::{Instant, sleep},
@@ -29,7 +28,7 @@ use crate::{
     log::{Accepted, DestinationId, Ledger, Log, Verdict, WhenFull, codec, memory::MemoryLog},
     metrics::Metrics,
     plan::{Plan, PlannedDestination},
-    record::{Consent, Record},
+    record::Record,
     status::{Board, CredentialsReason, Delivery, DestinationStatus, Totals},
     testing,
 };
@@ -300,9 +299,8 @@ async fn append(log: &MemoryLog, ids: impl IntoIterator<Item = String>, destinat
         event.set("event_id", id);
         let record = Record {
             accepted_ms: now_ms(),
-            consent: Consent::default(),
-            vars: Map::new(),
             event,
+            ..Record::default()
         };
         let commit = appender.append(&[Accepted {
             record: &record,

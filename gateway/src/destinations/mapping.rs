@@ -171,10 +171,9 @@ pub fn cut(text: &str, characters: usize) -> &str {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use tagfleet_expressions::{Environment, Map as Variables};
+    use tagfleet_expressions::Environment;
 
     use super::*;
-    use crate::record::Consent;
 
     fn mapping(event_names: &[(&str, &str)], parameters: &[(&str, &str)]) -> Mapping {
         Mapping {
@@ -203,9 +202,8 @@ mod tests {
         event.set("value", 39.5);
         Record {
             accepted_ms: 0,
-            consent: Consent::default(),
-            vars: Variables::new(),
             event,
+            ..Record::default()
         }
     }
 

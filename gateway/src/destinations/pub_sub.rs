@@ -455,7 +455,7 @@ mod tests {
     use tagfleet_expressions::{Environment, Expression, Map};
 
     use super::*;
-    use crate::{event::Event, record::Consent};
+    use crate::event::Event;
 
     fn field(path: &str, source: &str) -> Field {
         Field {
@@ -485,9 +485,8 @@ mod tests {
             .collect();
         Record {
             accepted_ms: 0,
-            consent: Consent::default(),
-            vars: Map::new(),
             event: Event::from(fields),
+            ..Record::default()
         }
     }
 

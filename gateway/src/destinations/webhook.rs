@@ -269,7 +269,6 @@ mod tests {
     use tagfleet_expressions::Map;
 
     use super::*;
-    use crate::record::Consent;
 
     fn options() -> Options {
         Options {
@@ -291,9 +290,8 @@ mod tests {
             .collect();
         Record {
             accepted_ms: 0,
-            consent: Consent::default(),
-            vars: Map::new(),
             event: Event::from(fields),
+            ..Record::default()
         }
     }
 

@@ -4,6 +4,10 @@
 //! A value is a tag byte and its content; whole numbers and lengths are LEB128 varints (those with a sign zigzagged, as
 //! in Protocol Buffers), doubles eight bytes little endian. Objects are not self-describing beyond that: what a version
 //! byte means never changes.
+//!
+//! What only some records have comes behind the event, as extensions: a count, and for each a byte that says which it is,
+//! and a value. Such a record has version 2; one without is written as version 1, as ever, and is read by older gateways
+//! too. An extension that is not known makes the record unreadable, as it may change what the record means.
 
 use std::borrow::Cow;
 
@@ -14,8 +18,11 @@ use crate::{
     record::{Consent, ConsentSignal, Record},
 };
 
-/// The first byte of every record that this code writes.
+/// The first byte of a record without extensions.
 pub const VERSION: u8 = 1;
+
+/// The first byte of a record with extensions.
+pub const VERSION_EXTENDED: u8 = 2;
 
 /// How deep values nest at the most. Parsers stop at 128, as serde_json does; a variable may wrap what they made.
 /// What is nested deeper is written as null, so that whatever was written can be read.
@@ -28,7 +35,7 @@ const MAX_RESERVED: usize = 256;
 #[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
     /// Another version of the gateway wrote it.
-    #[error("the record has version {0}, this gateway reads version {VERSION}")]
+    #[error("the record has version {0}, this gateway reads versions {VERSION} and {VERSION_EXTENDED}")]
     Version(u8),
     /// It ends in the middle.
     #[error("the record ends too early")]
@@ -39,6 +46,9 @@ pub enum DecodeError {
     /// A kind of value that this version does not have.
     #[error("the record has a value of the unknown kind {0}")]
     Tag(u8),
+    /// An extension that this version does not have, or whose value is not what it should be.
+    #[error("the record has the unknown extension {0}")]
+    Extension(u8),
     /// A number that does not fit its type.
     #[error("the record has a number or a length out of range")]
     Range,
@@ -62,13 +72,55 @@ mod tag {
     pub(super) const MAP: u8 = 8;
 }
 
+/// What stands behind the event. What a number means never changes.
+mod extension {
+    /// [`Record::applied`](crate::record::Record::applied), a list of texts.
+    pub(super) const APPLIED: u8 = 1;
+}
+
 /// Appends `record` to `out`.
 pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
-    out.push(VERSION);
+    let extensions = extensions(record);
+    out.push(if extensions.is_empty() {
+        VERSION
+    } else {
+        VERSION_EXTENDED
+    });
     put_signed(out, record.accepted_ms);
     out.push(consent_to_byte(record.consent));
     put_fields(out, &record.vars, 0);
     put_fields(out, record.event.fields(), 0);
+    if !extensions.is_empty() {
+        put_length(out, extensions.len());
+        for (kind, value) in extensions {
+            out.push(kind);
+            put_value(out, &value, 0);
+        }
+    }
+}
+
+/// What of a record is written as extensions: what is set.
+fn extensions<'r>(record: &'r Record<'_>) -> Vec<(u8, Value<'r>)> {
+    let mut extensions = Vec::new();
+    if !record.applied.is_empty() {
+        let names = record.applied.iter().map(|name| Value::from(&**name));
+        extensions.push((extension::APPLIED, Value::List(names.collect())));
+    }
+    extensions
+}
+
+fn extend<'a>(record: &mut Record<'a>, kind: u8, value: Value<'a>) -> Result<(), DecodeError> {
+    match (kind, value) {
+        (extension::APPLIED, Value::List(names)) => {
+            let names = names.into_iter().map(|name| match name {
+                Value::String(name) => Ok(name),
+                _ => Err(DecodeError::Extension(kind)),
+            });
+            record.applied = names.collect::<Result<_, _>>()?;
+        }
+        _ => return Err(DecodeError::Extension(kind)),
+    }
+    Ok(())
 }
 
 /// Reads a record; its texts borrow from `bytes`. Takes time and memory linear in `bytes`, whatever they are.
@@ -76,26 +128,35 @@ pub fn encode(record: &Record<'_>, out: &mut Vec<u8>) {
 /// Unique names are what [`encode`] wrote; of forged bytes that repeat a name, the first value is found.
 ///
 /// # Errors
-/// When `bytes` are not exactly one record of this version.
+/// When `bytes` are not exactly one record of these versions.
 pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
     let mut input = Input(bytes);
     let version = input.byte()?;
-    if version != VERSION {
+    if version != VERSION && version != VERSION_EXTENDED {
         return Err(DecodeError::Version(version));
     }
     let accepted_ms = input.signed()?;
     let consent = consent_from_byte(input.byte()?)?;
     let vars = take_fields(&mut input, 0)?;
     let event = Event::from(take_fields(&mut input, 0)?);
-    if !input.0.is_empty() {
-        return Err(DecodeError::Trailing(input.0.len()));
-    }
-    Ok(Record {
+    let mut record = Record {
         accepted_ms,
         consent,
         vars,
         event,
-    })
+        ..Record::default()
+    };
+    if version == VERSION_EXTENDED {
+        for _ in 0..input.count()? {
+            let kind = input.byte()?;
+            let value = take_value(&mut input, 0)?;
+            extend(&mut record, kind, value)?;
+        }
+    }
+    if !input.0.is_empty() {
+        return Err(DecodeError::Trailing(input.0.len()));
+    }
+    Ok(record)
 }
 
 fn put_fields(out: &mut Vec<u8>, fields: &Map<'_>, depth: usize) {
@@ -336,14 +397,16 @@ mod tests {
             ad_user_data: c,
             ad_personalization: d,
         });
-        (any::<i64>(), consent, fields(values()), fields(values())).prop_map(|(accepted_ms, consent, vars, event)| {
-            Record {
+        let applied = prop::collection::vec("[a-z]{0,8}".prop_map(Cow::Owned), 0..3);
+        (any::<i64>(), consent, fields(values()), fields(values()), applied).prop_map(
+            |(accepted_ms, consent, vars, event, applied)| Record {
                 accepted_ms,
                 consent,
                 vars,
                 event: event.into(),
-            }
-        })
+                applied,
+            },
+        )
     }
 
     fn encoded(record: &Record<'_>) -> Vec<u8> {
@@ -357,9 +420,8 @@ mod tests {
         event.set(name, value);
         Record {
             accepted_ms: 1_700_000_000_000,
-            consent: Consent::default(),
-            vars: Map::new(),
             event,
+            ..Record::default()
         }
     }
 
@@ -438,6 +500,43 @@ mod tests {
             bytes.push(tag::NULL);
         }
         assert_eq!(decode(&bytes).unwrap().event.fields().len(), 1_000_000);
+    }
+
+    #[test]
+    fn a_record_without_extensions_is_written_as_it_always_was() {
+        let bytes = encoded(&record_with("stock", Value::Int(3)));
+        assert_eq!(
+            bytes,
+            [
+                b"\x01\x80\xa0\xab\xfe\xf9\x62\0\0\x01\x05stock".as_slice(),
+                &[tag::INT, 6]
+            ]
+            .concat()
+        );
+    }
+
+    #[test]
+    fn an_extension_stands_behind_the_event_and_one_that_is_not_known_is_refused() {
+        let mut record = record_with("stock", Value::Int(3));
+        record.applied = vec!["hash-mail".into()];
+        let bytes = encoded(&record);
+        assert_eq!(bytes.first(), Some(&VERSION_EXTENDED));
+        assert_eq!(decode(&bytes).unwrap(), record);
+
+        let forged = |extension: &[u8]| [&[VERSION_EXTENDED, 0, 0, 0, 0, 1], extension].concat();
+        let refused = [
+            (forged(&[200, tag::NULL]), DecodeError::Extension(200)),
+            (forged(&[extension::APPLIED, tag::NULL]), DecodeError::Extension(1)),
+            (
+                forged(&[extension::APPLIED, tag::LIST, 1, tag::NULL]),
+                DecodeError::Extension(1),
+            ),
+            (forged(&[]), DecodeError::Truncated),
+            (forged(&[extension::APPLIED, tag::LIST, 0, 9]), DecodeError::Trailing(1)),
+        ];
+        for (bytes, error) in refused {
+            assert_eq!(decode(&bytes), Err(error), "{bytes:?}");
+        }
     }
 
     #[test]

@@ -136,22 +136,17 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
     use proptest::prelude::*;
-    use tagfleet_expressions::Map;
 
     use super::*;
-    use crate::{
-        event::Event,
-        record::{Consent, Record},
-    };
+    use crate::{event::Event, record::Record};
 
     fn record() -> Record<'static> {
         let mut event = Event::new();
         event.set("event_name", "purchase");
         Record {
             accepted_ms: 42,
-            consent: Consent::default(),
-            vars: Map::new(),
             event,
+            ..Record::default()
         }
     }
 

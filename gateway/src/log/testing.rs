@@ -1,15 +1,10 @@
 //! What the tests of both logs share: hits, and a destination's end of the log, in few words.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tagfleet_expressions::Map;
-
 use super::{
     Accepted, AppendError, Appender, Commit, DestinationId, Ending, Ledger, Log, Position, Reader, Verdict, codec,
 };
-use crate::{
-    event::Event,
-    record::{Consent, Record},
-};
+use crate::{event::Event, record::Record};
 
 /// An event of this id, accepted then.
 pub(super) fn record(id: &str, accepted_ms: i64) -> Record<'static> {
@@ -18,9 +13,8 @@ pub(super) fn record(id: &str, accepted_ms: i64) -> Record<'static> {
     event.set("event_id", id.to_owned());
     Record {
         accepted_ms,
-        consent: Consent::default(),
-        vars: Map::new(),
         event,
+        ..Record::default()
     }
 }
 

@@ -144,6 +144,7 @@ pub fn judge_watched<'r>(
             consent,
             vars,
             event,
+            ..Record::default()
         },
         verdicts,
         expression_errors,

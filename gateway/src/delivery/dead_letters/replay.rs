@@ -84,14 +84,11 @@ fn decode(chunk: &[DeadLetter], now_ms: i64) -> (Vec<Record<'_>>, Vec<&DeadLette
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-    use tagfleet_expressions::Map;
-
     use super::*;
     use crate::{
         delivery::dead_letters::{Letter, Reason},
         event::Event,
         log::{Ending, WhenFull, memory::MemoryLog},
-        record::Consent,
     };
 
     fn letter(id: &str) -> Letter {
@@ -99,9 +96,8 @@ mod tests {
         event.set("event_id", id.to_owned());
         let record = Record {
             accepted_ms: 1_000,
-            consent: Consent::default(),
-            vars: Map::new(),
             event,
+            ..Record::default()
         };
         let mut payload = Vec::new();
         codec::encode(&record, &mut payload);

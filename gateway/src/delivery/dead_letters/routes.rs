@@ -195,7 +195,7 @@ mod tests {
         delivery::dead_letters::{Letter, Reason},
         event::Event,
         log::{Log, WhenFull, memory::MemoryLog},
-        record::{Consent, Record},
+        record::Record,
     };
 
     fn routes(letters: usize) -> Routes {
@@ -208,9 +208,8 @@ mod tests {
                 event.set("event_id", format!("e{number}"));
                 let record = Record {
                     accepted_ms: 0,
-                    consent: Consent::default(),
-                    vars: tagfleet_expressions::Map::new(),
                     event,
+                    ..Record::default()
                 };
                 let mut payload = Vec::new();
                 codec::encode(&record, &mut payload);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value as Json, json};
-use tagfleet_expressions::{Map, Value};
+use tagfleet_expressions::Value;
 use url::{Url, form_urlencoded};
 
 use super::{collect::Collect, measurement_protocol::MeasurementProtocol};
@@ -43,9 +43,8 @@ fn record(event: Json) -> Record<'static> {
     };
     Record {
         accepted_ms: NOW_MS,
-        consent: Consent::default(),
-        vars: Map::new(),
         event: Event::from(fields),
+        ..Record::default()
     }
 }
 
@@ -187,8 +186,8 @@ fn forwarded_query(query: &str, consent: Consent) -> Request {
     let record = Record {
         accepted_ms: NOW_MS,
         consent,
-        vars: Map::new(),
         event,
+        ..Record::default()
     };
     collect().encode(&[record], NOW_MS).requests.remove(0).request
 }
