@@ -66,6 +66,8 @@ pub struct Metrics {
     config_errors: IntCounterVec,
     /// `tagfleet_expression_errors_total` by object and expression.
     expression_errors: IntCounterVec,
+    /// `tagfleet_trace_spans_dropped_total`.
+    trace_spans_dropped: IntCounter,
     derived: Mutex<Derived>,
 }
 
@@ -142,6 +144,10 @@ impl Metrics {
                 "Failures of an expression at run time; it counted as false or null then.",
                 &["object", "expression"],
             )?,
+            trace_spans_dropped: registrar.add(IntCounter::new(
+                "tagfleet_trace_spans_dropped_total",
+                "Spans of traces that did not reach the collector.",
+            )?)?,
             derived: Mutex::new(Derived::new(&registrar)?),
             registry,
         })
@@ -217,6 +223,12 @@ impl Metrics {
     /// Drops the refusals of objects that are no longer in the configuration.
     pub fn retain_config_errors(&self, keep: impl Fn(&str) -> bool) {
         retain(&self.config_errors, "object", keep);
+    }
+
+    /// Counts the spans of traces that did not reach the collector.
+    #[must_use]
+    pub fn trace_spans_dropped(&self) -> IntCounter {
+        self.trace_spans_dropped.clone()
     }
 
     /// Counts failures of an expression: `object` is the container's or the destination's name, `expression` the

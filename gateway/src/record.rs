@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use tagfleet_expressions::Map;
 
-use crate::event::Event;
+use crate::{event::Event, traces::context::Traced};
 
 /// One signal of Google's consent mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,4 +57,6 @@ pub struct Record<'a> {
     /// The transformations of a destination's view that were made already, as the view names them: of a dead letter, which
     /// holds the view.
     pub applied: Vec<Cow<'a, str>>,
+    /// The span of its hit, where that is traced.
+    pub trace: Option<Box<Traced>>,
 }

@@ -35,6 +35,7 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
         }),
         variables: Vec::new(),
         lookup_tables: Arc::default(),
+        traces: None,
         destinations: destinations.into_iter().map(Arc::new).collect(),
     }
 }

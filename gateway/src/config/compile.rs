@@ -46,6 +46,7 @@ pub fn plan(
         policies: Arc::clone(&container.policies),
         variables: variables(container, destinations),
         lookup_tables: lookup_tables(container, destinations),
+        traces: container.traces.clone(),
         destinations: planned,
     })
 }

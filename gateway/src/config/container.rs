@@ -16,6 +16,7 @@ use super::{
     policies,
     readable::Readable,
     rules::Rules,
+    telemetry,
     world::World,
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     },
     pipeline::policies::Policies,
     secret::Secrets,
+    traces,
 };
 
 /// Whose X-Forwarded-For is believed in file mode, when the container does not say: this machine's.
@@ -58,6 +60,8 @@ pub struct ContainerForm {
     pub cors: Cors,
     /// What is done with each event before it meets destinations.
     pub policies: Arc<Policies>,
+    /// What is traced, and where traces go.
+    pub traces: Option<Arc<traces::Settings>>,
 }
 
 /// What became of a container.
@@ -85,7 +89,7 @@ pub fn compile(
     let (scope, found) = validate::validate_container(container, objects);
     let found = rules.seen(found);
     let refused = found.iter().any(validate::Finding::is_error);
-    let findings = found
+    let mut findings: Vec<_> = found
         .iter()
         .map(|finding| located(object, spec, world, finding))
         .collect();
@@ -95,7 +99,12 @@ pub fn compile(
         .iter()
         .map(|wanted| client(object, wanted, world).map(Arc::new))
         .collect();
-    let form = clients.filter(|_| !refused).map(|clients| ContainerForm {
+    let traces = telemetry::compile(object, spec, world, rules);
+    if let Err(mistakes) = &traces {
+        findings.extend(mistakes.iter().cloned());
+    }
+    let parts = clients.zip(traces.ok()).filter(|_| !refused);
+    let form = parts.map(|(clients, traces)| ContainerForm {
         readable: readable.clone(),
         clients,
         trusted_proxies: trusted_proxies(spec, rules),
@@ -107,6 +116,7 @@ pub fn compile(
                 .map(String::as_str),
         ),
         policies: Arc::new(policies::compile(spec)),
+        traces: traces.map(Arc::new),
         spec: spec.clone(),
     });
     Compiled {

@@ -30,6 +30,7 @@ pub mod schema;
 pub mod secrets;
 pub mod source;
 mod suggest;
+mod telemetry;
 pub mod tree;
 pub mod watch;
 pub mod world;

@@ -9,6 +9,7 @@ pub mod attempt;
 pub mod client;
 pub mod dead_letters;
 pub mod gate;
+pub mod grpc;
 mod lane;
 pub mod parcel;
 pub mod retry;
@@ -19,7 +20,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use supervisor::Supervisor;
 
-use crate::{log::SharedLog, metrics::Metrics, status::Board};
+use crate::{log::SharedLog, metrics::Metrics, status::Board, traces::Tracer};
 
 /// What delivery is made of.
 #[derive(Clone)]
@@ -32,6 +33,8 @@ pub struct Parts {
     pub dead_letters: Arc<dead_letters::DeadLetters>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where spans are recorded of requests whose events are traced.
+    pub tracer: Tracer,
     /// What `/status` shows.
     pub board: Arc<Board>,
     /// Where it is noted which destinations were deleted when (`--data-dir`); without it they are kept 24 h from the

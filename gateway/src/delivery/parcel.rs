@@ -9,6 +9,7 @@ use crate::{
     destinations::{Destination, Request},
     log::{Position, Stored, codec},
     record::Record,
+    traces::context::Traced,
 };
 
 /// Events of one request, with its history.
@@ -21,13 +22,24 @@ pub struct Parcel {
     /// Requests of one key go one at a time and in order.
     pub key: Option<Arc<str>>,
     /// The request for the first attempt. Later ones are encoded anew: signatures carry the time of sending.
-    pub prepared: Option<(Request, Instant)>,
+    pub prepared: Option<Prepared>,
     /// Requests that carried it so far.
     pub attempts: u32,
     /// Not before this time.
     pub due: Instant,
     /// What the last failure was: message and code.
     pub failure: Option<(String, String)>,
+}
+
+/// A request that was encoded before its turn.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The request.
+    pub request: Request,
+    /// When it was encoded.
+    pub at: Instant,
+    /// The hits of its events, as far as they are traced.
+    pub traced: Vec<Traced>,
 }
 
 impl Parcel {
@@ -91,6 +103,7 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
     let mut packed = Packed::default();
     let mut young = Vec::with_capacity(events.len());
     let mut accepted = Vec::with_capacity(events.len());
+    let mut traced = Vec::with_capacity(events.len());
     let mut records: Vec<Record<'_>> = Vec::with_capacity(events.len());
     for event in events {
         match codec::decode(&event.payload) {
@@ -105,6 +118,7 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
             Ok(record) => {
                 young.push(event);
                 accepted.push(record.accepted_ms);
+                traced.push(record.trace.as_deref().cloned());
                 records.push(record);
             }
         }
@@ -125,6 +139,12 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
     for encoded in encoding.requests {
         let oldest_ms = encoded.events.iter().filter_map(|index| accepted.get(*index)).min();
         let oldest_ms = oldest_ms.copied().unwrap_or(with.now_ms);
+        let traced = encoded.events.iter().filter_map(|index| traced.get(*index)?.clone());
+        let prepared = Prepared {
+            request: encoded.request,
+            at: with.now,
+            traced: traced.collect(),
+        };
         let events: Vec<Stored> = encoded.events.into_iter().filter_map(&mut take).collect();
         if events.is_empty() {
             continue;
@@ -133,7 +153,7 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
             events,
             oldest_ms,
             key: encoded.ordering_key.map(Arc::from),
-            prepared: Some((encoded.request, with.now)),
+            prepared: Some(prepared),
             attempts: with.attempts,
             due: with.now,
             failure: with.failure.clone(),

@@ -39,12 +39,14 @@ use crate::{
     metrics::{ClientMetrics, Metrics},
     pipeline::{self, Dropped, Fate, Judged, visit::Visit},
     plan::Plan,
+    traces::{Tracer, spans::HitSpan},
 };
 
 /// What all workers of a gateway share.
 pub struct Intake {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
+    tracer: Tracer,
     metrics: Arc<Metrics>,
     body_memory: BodyMemory,
     body_time: Duration,
@@ -54,10 +56,17 @@ pub struct Intake {
 impl Intake {
     /// Intake into this log, judged by whatever plan is in force when a request arrives.
     #[must_use]
-    pub fn new(plan: Arc<ArcSwap<Plan>>, log: SharedLog, metrics: Arc<Metrics>, limits: &Limits) -> Self {
+    pub fn new(
+        plan: Arc<ArcSwap<Plan>>,
+        log: SharedLog,
+        tracer: Tracer,
+        metrics: Arc<Metrics>,
+        limits: &Limits,
+    ) -> Self {
         Self {
             plan,
             log,
+            tracer,
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
@@ -122,14 +131,25 @@ impl Worker for IntakeWorker {
             (Some(answer), Some((_, metrics))) => (answer, metrics),
             (None, None) => (unclaimed(&parts), &current.unclaimed),
             (None, Some((client, metrics))) => {
+                let tracer = &self.intake.tracer;
+                let span = current
+                    .plan
+                    .traces
+                    .as_deref()
+                    .and_then(|traces| tracer.hit(traces, &parts));
                 let hit = ClaimedHit {
                     worker: self,
                     plan: &current.plan,
                     client,
                     metrics,
                     parts: &parts,
+                    span: span.as_ref(),
                 };
-                (hit.answer(body, peer).await, metrics)
+                let answer = hit.answer(body, peer).await;
+                if let Some(span) = span {
+                    tracer.hit_answered(span, client, &parts, answer.status(), arrived.elapsed());
+                }
+                (answer, metrics)
             }
         };
         metrics.answered(answer.status(), arrived.elapsed());
@@ -192,6 +212,7 @@ struct ClaimedHit<'w> {
     client: &'w Client,
     metrics: &'w ClientMetrics,
     parts: &'w Parts,
+    span: Option<&'w HitSpan>,
 }
 
 impl ClaimedHit<'_> {
@@ -273,6 +294,12 @@ impl ClaimedHit<'_> {
                 Fate::Judged(event) => judged.push(*event),
                 Fate::Dropped(Dropped::Bot) => self.metrics.bot.inc(),
                 Fate::Dropped(Dropped::Invalid) => self.metrics.invalid.inc(),
+            }
+        }
+        if let Some(span) = self.span {
+            span.brought(judged.len());
+            for judged in &mut judged {
+                judged.record.trace = Some(span.mark());
             }
         }
         for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {

@@ -31,6 +31,7 @@ use crate::{
     },
     log::{LogError, SharedLog},
     plan::Plan,
+    traces::{self, Exporter, Tracer},
 };
 
 /// What is logged unless TAGFLEET_LOG says otherwise. What kube says of each try at the API server we say once.
@@ -39,6 +40,9 @@ const USUAL_LOGS: &str = "info,kube_client=off,kube_runtime=off";
 const INGEST_GRACE: Duration = Duration::from_secs(10);
 /// How long delivery may take after that.
 const DELIVERY_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the last spans may take after that.
+const TRACES_GRACE: Duration = Duration::from_secs(2);
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -83,6 +87,21 @@ impl Mode {
                 allowed_private_destinations,
                 ..
             } => AddressPolicy::PublicOnly(allowed_private_destinations.as_slice().into()),
+        }
+    }
+
+    /// Where the collector of traces may be.
+    fn collector_addresses(&self) -> AddressPolicy {
+        match self {
+            Self::Files { .. } => AddressPolicy::AllowAll,
+            Self::Kubernetes { .. } => AddressPolicy::NoMetadataServer,
+        }
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Files { .. } => None,
+            Self::Kubernetes { namespace, .. } => Some(namespace),
         }
     }
 }
@@ -176,6 +195,8 @@ struct Gateway {
     desk: Desk,
     delivery: Supervisor,
     server: Server,
+    tracer: Tracer,
+    exporter: Exporter,
     /// What the log was opened with.
     buffer: Buffer,
 }
@@ -188,12 +209,15 @@ impl Gateway {
         let log = Arc::clone(&store.log);
         let plan = config.plan(&mut |name| log.register(name))?;
         desk.metrics.plan_applied(&plan);
+        let (tracer, exporter) = start_traces(options, config.name(), &desk);
+        tracer.apply(plan.traces.as_ref());
         let delivery = Supervisor::start(
             Parts {
                 log: Arc::clone(&log),
                 transport: Arc::new(HttpClient::new(options.mode.addresses())?),
                 dead_letters: Arc::clone(&store.dead_letters),
                 metrics: Arc::clone(&desk.metrics),
+                tracer: tracer.clone(),
                 board: Arc::clone(&desk.board),
                 state_dir: store.folder,
                 now_ms: clock::now_ms,
@@ -207,6 +231,7 @@ impl Gateway {
         let intake = Arc::new(Intake::new(
             Arc::clone(&plan),
             Arc::clone(&log),
+            tracer.clone(),
             Arc::clone(&desk.metrics),
             &limits,
         ));
@@ -231,6 +256,8 @@ impl Gateway {
             desk,
             delivery,
             server,
+            tracer,
+            exporter,
             buffer,
         })
     }
@@ -256,6 +283,7 @@ impl Gateway {
             .board
             .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));
         self.delivery.apply(&plan);
+        self.tracer.apply(plan.traces.as_ref());
         self.plan.store(Arc::new(plan));
     }
 
@@ -269,7 +297,19 @@ impl Gateway {
         }
         self.delivery.shutdown(DELIVERY_GRACE).await;
         self.log.close();
+        self.exporter.stop(TRACES_GRACE).await;
         drop(self.desk);
         tracing::info!("stopped");
     }
+}
+
+/// What records spans, and what brings them to the collector, once there are any.
+fn start_traces(options: &Options, container: &str, desk: &Desk) -> (Tracer, Exporter) {
+    let (tracer, queue) = Tracer::new(desk.metrics.trace_spans_dropped());
+    let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty());
+    let resource = traces::resource(container, options.mode.namespace(), host.as_deref());
+    let addresses = options.mode.collector_addresses();
+    let open = Box::new(|| Ok(Arc::new(HttpClient::new(addresses)?) as _));
+    let exporter = Exporter::start(tracer.clone(), queue, resource, open, &Handle::current());
+    (tracer, exporter)
 }

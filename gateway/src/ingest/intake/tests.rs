@@ -84,6 +84,7 @@ fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) 
     let intake = Arc::new(Intake::new(
         Arc::clone(&plan),
         Arc::clone(&log),
+        Tracer::new(metrics.trace_spans_dropped()).0,
         Arc::clone(&metrics),
         &limits,
     ));
