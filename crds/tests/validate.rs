@@ -396,6 +396,26 @@ fn a_container_is_checked_beyond_its_schema() {
             "TaggingContainer/shop: spec.replicas.min: min (21) must not be greater than max (20)",
         ),
         (
+            "/enrich",
+            json!({"geo": {"file": "/geo/city.mmdb", "url": "https://files.example/city.mmdb"}}),
+            "TaggingContainer/shop: spec.enrich.geo: set exactly one source of geo: file, url, headers",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"refreshInterval": "1h"}}),
+            "TaggingContainer/shop: spec.enrich.geo: set exactly one source of geo: file, url, headers",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"url": "https://user:hunter2@files.example/city.mmdb"}}),
+            "TaggingContainer/shop: spec.enrich.geo.url: must not hold user or password",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"file": "/geo/city.mmdb", "refreshInterval": "1h"}}),
+            "warning: TaggingContainer/shop: spec.enrich.geo.refreshInterval: is for url",
+        ),
+        (
             "/clients",
             json!([]),
             "warning: TaggingContainer/shop: spec.clients: without a client",
@@ -464,6 +484,21 @@ fn a_container_is_checked_beyond_its_schema() {
             "/transformations/-",
             json!({"name": "x", "exclude": ["a"], "destinations": ["order"]}),
             "warning: TaggingContainer/shop: spec.transformations[2].destinations[0]: the Destination order is nowhere",
+        ),
+        (
+            "/validation",
+            json!([{"schema": {"required": ["value"]}}, {"schema": {"properties": {"value": {"type": "nmber"}}}}]),
+            "TaggingContainer/shop: spec.validation[1].schema: /properties/value/type: \"nmber\" is not",
+        ),
+        (
+            "/validation",
+            json!([{"schema": {"$ref": "https://schemas.shop.example/event.json"}}]),
+            "TaggingContainer/shop: spec.validation[0].schema: `$ref: https://schemas.shop.example/event.json` is not followed",
+        ),
+        (
+            "/validation",
+            json!([{"events": ["purchase"], "schema": {}}]),
+            "warning: TaggingContainer/shop: spec.validation[0].schema: an empty schema allows every event",
         ),
         (
             "/telemetry",
@@ -559,8 +594,8 @@ fn a_destination_is_checked_beyond_its_schema() {
         (
             "orders",
             "/receives",
-            json!(["personal"]),
-            "Destination/orders: spec.receives[0]: the container shop defines no class personal",
+            json!(["contact", "personal"]),
+            "Destination/orders: spec.receives[0]: the container shop defines no class contact",
         ),
         (
             "low-stock",
@@ -606,4 +641,21 @@ fn a_reason_is_one_word_for_programs() {
     assert!(findings[0].is_error());
     let findings = Case::contract().with("meta", "/trigger/when", json!("1")).findings();
     assert_eq!(findings[0].reason, "ExpressionType");
+}
+
+#[test]
+fn a_place_by_headers_needs_somebody_to_believe() {
+    let headers = json!({"geo": {"headers": {"country": "CF-IPCountry"}}});
+    let case = Case::contract().with("shop", "/enrich", headers);
+    assert_eq!(case.told(), Vec::<String>::new());
+    case.with("shop", "/trustedProxies", json!([]))
+        .tells("warning: TaggingContainer/shop: spec.enrich.geo.headers: are believed from trusted proxies alone");
+}
+
+#[test]
+fn a_file_of_places_is_on_a_machine_and_in_no_pod() {
+    let case = Case::contract().with("shop", "/enrich", json!({"geo": {"file": "/geo/city.mmdb"}}));
+    assert_eq!(case.clone().setting(Setting::Files).told(), Vec::<String>::new());
+    case.setting(Setting::Cluster)
+        .tells("warning: TaggingContainer/shop: spec.enrich.geo.file: no volume can be mounted in a gateway's pod");
 }

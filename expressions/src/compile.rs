@@ -164,7 +164,9 @@ impl Compiler<'_> {
             Root::Event => {
                 self.reads.event_fields.insert(arc.clone());
             }
-            Root::Request => self.reads.request = true,
+            Root::Request => {
+                self.reads.request_fields.insert(arc.clone());
+            }
             _ => {}
         }
         Ok(if test {
@@ -284,7 +286,7 @@ impl Compiler<'_> {
     fn note_whole(&mut self, root: Root) {
         match root {
             Root::Event => self.reads.whole_event = true,
-            Root::Request => self.reads.request = true,
+            Root::Request => self.reads.whole_request = true,
             _ => {}
         }
     }

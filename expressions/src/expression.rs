@@ -27,7 +27,9 @@ pub(crate) struct Reads {
     pub(crate) event_fields: BTreeSet<Arc<str>>,
     /// Whether it uses `event` other than by the fields named above.
     pub(crate) whole_event: bool,
-    pub(crate) request: bool,
+    pub(crate) request_fields: BTreeSet<Arc<str>>,
+    /// Whether it uses `request` other than by the fields named above.
+    pub(crate) whole_request: bool,
 }
 
 impl Expression {
@@ -86,7 +88,13 @@ impl Expression {
     /// Whether it reads `request`.
     #[must_use]
     pub fn reads_request(&self) -> bool {
-        self.0.reads.request
+        self.0.reads.whole_request || !self.0.reads.request_fields.is_empty()
+    }
+
+    /// The fields of the request that it reads by name; `None` when it uses `request` as a whole.
+    pub fn request_fields_read(&self) -> Option<impl Iterator<Item = &str>> {
+        let reads = &self.0.reads;
+        (!reads.whole_request).then(|| reads.request_fields.iter().map(AsRef::as_ref))
     }
 
     /// Runs it. The result borrows from the event and from the expression where it can.

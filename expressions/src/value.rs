@@ -90,6 +90,16 @@ impl<'a> Map<'a> {
         Some(self.0.remove(index).1)
     }
 
+    /// Removes the fields that `keep` does not want; it may change the values of the others.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &mut Value<'a>) -> bool) {
+        self.0.retain_mut(|(name, value)| keep(name, value));
+    }
+
+    /// The fields in order, to change their values in place.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&str, &mut Value<'a>)> {
+        self.0.iter_mut().map(|(name, value)| (&**name, value))
+    }
+
     /// The number of fields.
     #[must_use]
     pub fn len(&self) -> usize {

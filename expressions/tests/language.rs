@@ -433,6 +433,26 @@ fn results_borrow_from_the_event() {
 }
 
 #[test]
+fn what_an_expression_reads_of_the_request() {
+    let environment = Environment::event().with_request();
+    let reads = |source: &str| {
+        let expression = Expression::compile(source, &environment).unwrap();
+        let fields = expression
+            .request_fields_read()
+            .map(|fields| fields.collect::<Vec<_>>().join(" "));
+        (expression.reads_request(), fields)
+    };
+    let some = |fields: &str| Some(fields.to_owned());
+    assert_eq!(
+        reads("request.host == 'a' && has(request.query.em)"),
+        (true, some("host query"))
+    );
+    assert_eq!(reads("'ip' in request"), (true, some("ip")));
+    assert_eq!(reads("size(request) > 1"), (true, None));
+    assert_eq!(reads("event.sku"), (false, some("")));
+}
+
+#[test]
 fn what_an_expression_reads() {
     let reads = |source: &str| {
         let expression = compile(source).unwrap();

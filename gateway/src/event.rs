@@ -59,6 +59,12 @@ pub mod field {
     pub const CLICK_IDS: &str = "click_ids";
     /// Tracking cookies, an object.
     pub const COOKIES: &str = "cookies";
+    /// Why the sender is taken for a bot, an object that the gateway alone sets (`privacy.bots: Mark`).
+    pub const X_BOT: &str = "x_bot";
+    /// The visitor's place, an object (`enrich.geo`).
+    pub const GEO: &str = "geo";
+    /// The visitor's device, an object (`enrich.device`, or what a server stated).
+    pub const DEVICE: &str = "device";
 }
 
 /// One event.

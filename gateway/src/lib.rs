@@ -11,9 +11,13 @@ pub mod activation;
 
 pub mod record;
 
+pub mod deduplication;
+
 pub mod log;
 
 pub mod delivery;
+
+pub mod erase;
 
 pub mod destinations;
 

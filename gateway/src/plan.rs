@@ -1,12 +1,17 @@
 //! The plan: an applied configuration, compiled. Immutable; replaced as a whole by one atomic store.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use tagfleet_crds::tagging_container::ConsentSignal;
 use tagfleet_expressions::Expression;
 
 use crate::{
+    deduplication::KeyMaker,
     destinations::Destination,
     log::DestinationId,
     pipeline::{lookup::LookupTables, policies::Policies, transform::View},
@@ -30,6 +35,8 @@ pub struct Plan {
     pub request_bytes: usize,
     /// What is done with each event before it meets destinations.
     pub policies: Arc<Policies>,
+    /// What makes the keys by which repeats are known; none while deduplication is off.
+    pub duplicate_keys: Option<KeyMaker>,
     /// The variables, each before those that read it.
     pub variables: Vec<Variable>,
     /// The lookup tables by name.
@@ -38,6 +45,8 @@ pub struct Plan {
     pub traces: Option<Arc<crate::traces::Settings>>,
     /// The destinations.
     pub destinations: Vec<Arc<PlannedDestination>>,
+    /// The views of destinations that transformations name and that are not there, whose backlog may be.
+    pub absent_views: BTreeMap<String, View>,
 }
 
 /// A named expression of the container.
@@ -48,6 +57,8 @@ pub struct Variable {
     pub expression: Expression,
     /// Whether a destination's own expressions read it, so that the log must keep its value.
     pub stored: bool,
+    /// Whether it reads of the request what the container's transformations protect: the log keeps null for it.
+    pub withheld: bool,
 }
 
 /// A destination, ready to judge and to send.

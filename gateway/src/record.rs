@@ -57,6 +57,9 @@ pub struct Record<'a> {
     /// The transformations of a destination's view that were made already, as the view names them: of a dead letter, which
     /// holds the view.
     pub applied: Vec<Cow<'a, str>>,
+    /// Why it is no destination's to be sent (`validation[].onInvalid: DeadLetter`): what it breaks of the tracking plan. It
+    /// becomes a dead letter of each that it was meant for; who replays that has decided to send it.
+    pub rejected: Option<Cow<'a, str>>,
     /// The span of its hit, where that is traced.
     pub trace: Option<Box<Traced>>,
 }

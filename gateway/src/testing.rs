@@ -1,7 +1,11 @@
 //! What several modules' tests need: a plan in few words.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use proptest::prelude::*;
 use tagfleet_expressions::{Environment, Expression, Value};
@@ -33,10 +37,12 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
             ip_address: IpAddressPolicy::Keep,
             ..Policies::default()
         }),
+        duplicate_keys: None,
         variables: Vec::new(),
         lookup_tables: Arc::default(),
         traces: None,
         destinations: destinations.into_iter().map(Arc::new).collect(),
+        absent_views: BTreeMap::new(),
     }
 }
 
@@ -239,4 +245,9 @@ impl Destination for Nobody {
     fn classify(&self, _: &Response) -> Outcome {
         Outcome::Delivered
     }
+}
+
+/// Any bytes that a header's value may hold (RFC 9110 section 5.5), up to so many.
+pub(crate) fn header_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![0x20..=0x7e_u8, 0x80..=0xff_u8, Just(b'\t')], 0..most)
 }

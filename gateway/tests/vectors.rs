@@ -161,17 +161,17 @@ fn client(given: &Value) -> Client {
     let secrets = |name: &str, of: &Value| of[name].as_str().map(|value| Secrets::new(Secret::new(value)));
     let (kind, settings) = given.as_object().unwrap().iter().next().unwrap();
     let path = || settings["path"].as_str().unwrap().to_owned();
+    let measurement_ids = || {
+        let ids = settings["measurementIds"].as_array().into_iter().flatten();
+        ids.map(|id| id.as_str().unwrap().to_owned()).collect()
+    };
     let kind = match kind.as_str() {
         "ga4" => ClientKind::Ga4(Ga4 {
-            measurement_ids: settings["measurementIds"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|id| id.as_str().unwrap().to_owned())
-                .collect(),
+            measurement_ids: measurement_ids(),
         }),
         "measurementProtocol" => ClientKind::MeasurementProtocol(MeasurementProtocol {
             api_secret: secrets("apiSecret", settings),
+            measurement_ids: measurement_ids(),
         }),
         "json" => ClientKind::Json(Json {
             path: path(),

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use ipnet::IpNet;
-use kube::ResourceExt as _;
 
 use super::{
-    Finding, Kind, Objects, Report, Setting,
+    Finding, Kind, Objects, Report, enrich,
     expressions::{self, Purpose, Scope},
-    network, references,
+    network, references, transformations,
 };
 use crate::{
     FieldPath, TaggingContainer, TaggingContainerSpec,
     conditions::reasons,
+    event_schema::EventSchema,
     lookup_table::Table,
-    tagging_container::{BufferKind, ClientKind, Transformation, TransformationKind},
+    tagging_container::{BufferKind, ClientKind},
 };
 
 /// Paths that the server answers itself.
@@ -31,23 +31,15 @@ pub(super) fn validate(container: &TaggingContainer, objects: &Objects<'_>) -> (
         references::secret(reference, path, objects, &mut report);
     }
     let scope = Scope::new(tables(spec, objects, &mut report), &spec.variables, &mut report);
-    let transformations = FieldPath::spec().field("transformations");
-    for (index, transformation) in spec.transformations.iter().enumerate() {
-        check_transformation(
-            container,
-            transformation,
-            &transformations.index(index),
-            &scope,
-            objects,
-            &mut report,
-        );
-    }
+    transformations::validate(container, &scope, objects, &mut report);
     if let Some(priority) = &spec.priority {
         let path = FieldPath::spec().field("priority");
         expressions::check(priority, Purpose::Number, &scope.event_environment(), path, &mut report);
     }
+    tracking_plan(spec, &mut report);
     buffer(spec, &mut report);
     limits(spec, &mut report);
+    enrich::check(spec, objects.setting, &mut report);
     if let Some(otlp) = spec.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_ref()) {
         let path = FieldPath::spec().fields(&["telemetry", "otlp"]);
         network::url(&otlp.endpoint, path.field("endpoint"), &mut report);
@@ -192,92 +184,16 @@ fn tables(spec: &TaggingContainerSpec, objects: &Objects<'_>, report: &mut Repor
     tables
 }
 
-fn check_transformation(
-    container: &TaggingContainer,
-    transformation: &Transformation,
-    at: &FieldPath,
-    scope: &Scope,
-    objects: &Objects<'_>,
-    report: &mut Report,
-) {
-    let environment = match &transformation.destinations {
-        Some(_) => scope.event_environment(),
-        None => scope.request_environment(),
-    };
-    if let Some(when) = &transformation.when {
-        expressions::check(when, Purpose::Condition, &environment, at.field("when"), report);
-    }
-    let (field, parameters) = match transformation.kind() {
-        None => {
-            let message = "set exactly one kind of transformation: allow, exclude, augment, hash, redact";
-            report.error(at.clone(), reasons::INVALID, message);
-            return;
+/// Whether the schemas compile.
+fn tracking_plan(spec: &TaggingContainerSpec, report: &mut Report) {
+    for (index, rule) in spec.validation.iter().enumerate() {
+        let path = FieldPath::spec().field("validation").index(index).field("schema");
+        if rule.schema.is_empty() {
+            let message = "an empty schema allows every event";
+            report.warning(path, reasons::NO_EFFECT, message);
+        } else if let Err(mistake) = EventSchema::compile(&rule.schema) {
+            report.error(path, reasons::INVALID, mistake);
         }
-        Some(TransformationKind::Augment(augment)) => {
-            for (parameter, expression) in augment {
-                let path = at.fields(&["augment", parameter]);
-                parameter_path(parameter, &path, report);
-                expressions::check(expression, Purpose::Value, &environment, path, report);
-            }
-            ("augment", [].as_slice())
-        }
-        Some(TransformationKind::Allow(parameters)) => ("allow", parameters),
-        Some(TransformationKind::Exclude(parameters)) => ("exclude", parameters),
-        Some(TransformationKind::Hash(parameters)) => ("hash", parameters),
-        Some(TransformationKind::Redact(redact)) => {
-            ("redact.parameters", redact.parameters.as_deref().unwrap_or_default())
-        }
-    };
-    for (index, parameter) in parameters.iter().enumerate() {
-        parameter_path(
-            parameter,
-            &at.fields(&field.split('.').collect::<Vec<_>>()).index(index),
-            report,
-        );
-    }
-    named_destinations(container, transformation, at, objects, report);
-}
-
-/// A parameter is a name, or names with dots between them.
-fn parameter_path(parameter: &str, at: &FieldPath, report: &mut Report) {
-    if parameter.split('.').any(|name| name.trim().is_empty()) {
-        let message = format!("`{parameter}` is no parameter: write names with dots between them, without `event.`");
-        report.error(at.clone(), reasons::INVALID, message);
-    } else if let Some(rest) = parameter.strip_prefix("event.") {
-        report.error(
-            at.clone(),
-            reasons::INVALID,
-            format!("name the parameter without `event.`: {rest}"),
-        );
-    }
-}
-
-/// Destinations that a transformation names in vain: what it was to hide from them is not hidden.
-fn named_destinations(
-    container: &TaggingContainer,
-    transformation: &Transformation,
-    at: &FieldPath,
-    objects: &Objects<'_>,
-    report: &mut Report,
-) {
-    for (index, name) in transformation.destinations.iter().flatten().enumerate() {
-        let mut same_namespace = objects
-            .destinations
-            .iter()
-            .filter(|destination| super::namespace(**destination) == report.object.namespace);
-        let named = same_namespace.find(|destination| destination.name_any() == *name);
-        let container_name = container.name_any();
-        let message = match named {
-            Some(destination) if destination.spec.container_refs.iter().any(|r| r.name == container_name) => continue,
-            Some(_) => format!("the Destination {name} does not refer to this container"),
-            None if objects.setting == Setting::Cluster => format!("there is no Destination {name}"),
-            None => format!("the Destination {name} is nowhere in the given files"),
-        };
-        report.warning(
-            at.field("destinations").index(index),
-            reasons::DESTINATION_NOT_FOUND,
-            message,
-        );
     }
 }
 

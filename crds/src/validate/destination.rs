@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::ResourceExt as _;
-
 use super::{
-    Finding, Kind, NamespacedName, Objects, Report, Scope, Setting,
+    Finding, Kind, NamespacedName, Objects, Report, Scope, Setting, data_flow,
     expressions::{self, Purpose},
     network, references,
 };
@@ -32,7 +30,7 @@ pub(super) fn validate(
         spec.container_refs.iter().map(|reference| reference.name.as_str()),
     );
     containers(spec, objects, scopes, &mut report);
-    classes(spec, objects, &mut report);
+    data_flow::classes(spec, objects, &mut report);
     delivery(spec, &mut report);
     let Some(vendor) = spec.vendor() else {
         let message = format!("set exactly one vendor: {}", VENDORS.join(", "));
@@ -59,6 +57,7 @@ pub(super) fn validate(
         }
         _ => {}
     }
+    data_flow::leaks(destination, vendor, objects, scopes, &mut report);
     let wanted = expressions_of(spec, vendor);
     let known: Vec<&Scope> = spec
         .container_refs
@@ -79,7 +78,7 @@ pub(super) fn validate(
 }
 
 /// The expressions of a destination, with what each must give.
-fn expressions_of<'s>(spec: &'s DestinationSpec, vendor: Vendor<'s>) -> Vec<(FieldPath, &'s str, Purpose)> {
+pub(super) fn expressions_of<'s>(spec: &'s DestinationSpec, vendor: Vendor<'s>) -> Vec<(FieldPath, &'s str, Purpose)> {
     let mut found = Vec::new();
     let at = FieldPath::spec();
     if let Some(when) = spec.trigger.as_ref().and_then(|trigger| trigger.when.as_deref()) {
@@ -143,30 +142,6 @@ fn containers(
             ),
         };
         report.add(severity, path, reasons::CONTAINER_NOT_FOUND, message);
-    }
-}
-
-/// Classes of parameters that no container of this destination defines.
-fn classes(spec: &DestinationSpec, objects: &Objects<'_>, report: &mut Report) {
-    for container in &objects.containers {
-        let name = container.name_any();
-        let is_ours = super::namespace(*container) == report.object.namespace
-            && spec.container_refs.iter().any(|reference| reference.name == name);
-        if !is_ours {
-            continue;
-        }
-        let privacy = container.spec.effective_privacy();
-        let defined: BTreeSet<&str> = privacy.classes.iter().map(|class| class.name.as_str()).collect();
-        for (index, class) in spec.receives.iter().flatten().enumerate() {
-            if !defined.contains(class.as_str()) {
-                let message = format!("the container {name} defines no class {class} in privacy.classes");
-                report.error(
-                    FieldPath::spec().field("receives").index(index),
-                    reasons::CLASS_NOT_FOUND,
-                    message,
-                );
-            }
-        }
     }
 }
 

@@ -5,10 +5,13 @@
 //! object may be older than the rule.
 
 mod container;
+mod data_flow;
 mod destination;
+mod enrich;
 mod expressions;
 mod network;
 mod references;
+mod transformations;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -11,6 +11,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use tagfleet_crds::{
     Destination, TaggingContainer, TaggingContainerSpec,
+    conditions::reasons,
     lookup_table::Table,
     tagging_container::{LookupTable, Variable},
     validate::{self, NamespacedName, Objects, Scope, Setting},
@@ -19,6 +20,7 @@ use tagfleet_crds::{
 use super::{
     accept,
     container::{self, ContainerForm},
+    data_flow,
     destination::{self, DestinationForm, Surroundings},
     files::Snapshot,
     finding::{Finding, ObjectRef, Severity},
@@ -311,12 +313,29 @@ impl Applied {
                 }
                 _ => last_good(candidate, containers, round, &previous),
             };
-            forms.extend(
-                good.into_iter()
-                    .map(|(container, form)| ((container, reference.clone()), form)),
-            );
+            for (container, form) in good {
+                let in_force = containers.get(&container).and_then(|checked| checked.form.as_ref());
+                if in_force.is_some_and(|in_force| data_flow::leaks(in_force, &form)) {
+                    findings.extend(candidate.best().map(|(object, _)| stays_out(object, &container)));
+                } else {
+                    forms.insert((container, reference.clone()), form);
+                }
+            }
         }
         self.destinations = forms;
+    }
+}
+
+/// A destination is out of force for a container as it would be sent what it must not receive: it was good once, or is
+/// good with what the container shall be, but not with what the container is.
+fn stays_out(object: &Object, container: &ObjectRef) -> Finding {
+    let message = format!(
+        "is out of force: with {container} as that is in force it would be sent parameters of a class that spec.receives \
+         does not list"
+    );
+    Finding {
+        reason: Some(reasons::DATA_FLOW),
+        ..object.error("spec.receives", message)
     }
 }
 

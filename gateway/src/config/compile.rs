@@ -5,15 +5,21 @@ use std::{
     sync::Arc,
 };
 
+use tagfleet_expressions::Expression;
+
 use super::{
     container::ContainerForm,
     destination::DestinationForm,
     readable::{self, NamedExpression, Tables},
+    transformations,
 };
 use crate::{
     hashing::sha256_hex,
     log::{DestinationId, LogError},
-    pipeline::{lookup::LookupTables, transform::View},
+    pipeline::{
+        lookup::LookupTables,
+        transform::{self, Touched, Transformation, View},
+    },
     plan::{ObjectInForce, Plan, PlannedDestination, Trigger, Variable},
 };
 
@@ -31,9 +37,16 @@ pub fn plan(
     objects: Vec<ObjectInForce>,
     register: &mut dyn FnMut(&str) -> Result<DestinationId, LogError>,
 ) -> Result<Plan, LogError> {
+    let views = transformations_of_views(container, destinations);
+    let variables = variables(container, destinations, &views);
+    let mut views: BTreeMap<String, View> = views
+        .into_iter()
+        .map(|(name, transformations)| (name, view(container, transformations, &variables)))
+        .collect();
     let mut planned = Vec::with_capacity(destinations.len());
     for destination in destinations {
-        planned.push(Arc::new(planned_destination(destination, register(&destination.name)?)));
+        let (id, view) = (register(&destination.name)?, views.remove(&*destination.name));
+        planned.push(Arc::new(planned_destination(destination, id, view.unwrap_or_default())));
     }
     Ok(Plan {
         version: version(container, destinations),
@@ -44,14 +57,41 @@ pub fn plan(
         cors: container.cors.clone(),
         request_bytes: container.request_bytes(),
         policies: Arc::clone(&container.policies),
-        variables: variables(container, destinations),
+        // Its secret is kept beside the log, so that who opened that fills it in.
+        duplicate_keys: None,
+        variables,
         lookup_tables: lookup_tables(container, destinations),
         traces: container.traces.clone(),
         destinations: planned,
+        absent_views: views,
     })
 }
 
-fn planned_destination(form: &DestinationForm, id: DestinationId) -> PlannedDestination {
+/// What each destination's view is made by, with or without such a destination: those that the container in force asks for,
+/// whichever form of the destination is in force.
+fn transformations_of_views(
+    container: &ContainerForm,
+    destinations: &[&DestinationForm],
+) -> BTreeMap<String, Vec<Transformation>> {
+    let manifests = &container.spec.transformations;
+    let named = manifests
+        .iter()
+        .flat_map(|manifest| manifest.destinations.iter().flatten());
+    let known = destinations.iter().map(|form| &*form.name);
+    let names: BTreeSet<&str> = named.map(String::as_str).chain(known).collect();
+    let of = |name: &str| transformations::for_destination(manifests, name, &container.readable);
+    names.into_iter().map(|name| (name.to_owned(), of(name))).collect()
+}
+
+fn view(container: &ContainerForm, transformations: Vec<Transformation>, variables: &[Variable]) -> View {
+    let expressions = transformations.iter().flat_map(Transformation::expressions);
+    let tables = container.readable.tables_of(expressions);
+    let digests: String = tables.values().map(|table| table.digest.as_str()).collect();
+    let lookup_tables = Arc::clone(&container.readable.lookup_tables);
+    View::new(transformations, variables, lookup_tables, digests.as_bytes())
+}
+
+fn planned_destination(form: &DestinationForm, id: DestinationId, view: View) -> PlannedDestination {
     let events = form.spec.trigger.iter().flat_map(|trigger| &trigger.events);
     PlannedDestination {
         name: Arc::clone(&form.name),
@@ -61,33 +101,47 @@ fn planned_destination(form: &DestinationForm, id: DestinationId) -> PlannedDest
             when: form.when.clone(),
         },
         requires: form.spec.effective_consent(),
-        view: View::default(),
         delivery: form.delivery.clone(),
         vendor: Arc::clone(&form.vendor),
         tokens: form.tokens.clone(),
         paused: form.spec.paused,
         awaits_credentials: form.awaits_credentials,
-        fingerprint: form.fingerprint.clone(),
+        fingerprint: format!("{}{}", form.fingerprint, view.fingerprint()),
+        view,
     }
 }
 
 /// The container's variables, and behind them those that it no longer has and that a destination at its last good form
 /// still reads.
-fn variables(container: &ContainerForm, destinations: &[&DestinationForm]) -> Vec<Variable> {
-    let stored: BTreeSet<&str> = destinations
-        .iter()
-        .flat_map(|form| form.stored.iter().map(String::as_str))
+fn variables(
+    container: &ContainerForm,
+    destinations: &[&DestinationForm],
+    views: &BTreeMap<String, Vec<Transformation>>,
+) -> Vec<Variable> {
+    let of_views = views.values().flatten().flat_map(Transformation::expressions);
+    let of_destinations = destinations.iter().flat_map(|form| &form.stored);
+    let stored: BTreeSet<&str> = of_views
+        .flat_map(Expression::variables_read)
+        .chain(of_destinations.map(String::as_str))
         .collect();
     let mut names: BTreeSet<&str> = BTreeSet::new();
     let of_destinations = destinations.iter().flat_map(|form| &form.variables);
     let all = container.readable.variables.iter().chain(of_destinations);
-    all.filter(|variable| names.insert(&variable.name))
+    let mut variables: Vec<Variable> = all
+        .filter(|variable| names.insert(&variable.name))
         .map(|NamedExpression { name, expression }| Variable {
             name: Arc::clone(name),
             expression: expression.clone(),
             stored: stored.contains(&**name),
+            withheld: false,
         })
-        .collect()
+        .collect();
+    let touched = Touched::by(&container.policies.transformations);
+    let withheld = transform::reaching(&variables, |expression| touched.reaches_by_request(expression));
+    for variable in &mut variables {
+        variable.withheld = withheld.contains(&variable.name);
+    }
+    variables
 }
 
 /// The container's tables, and those that it no longer has and that a destination at its last good form still reads.

@@ -115,7 +115,11 @@ pub fn compile(
                 .flat_map(|cors| &cors.allowed_origins)
                 .map(String::as_str),
         ),
-        policies: Arc::new(policies::compile(spec)),
+        policies: Arc::new(policies::compile(
+            spec,
+            &readable,
+            previous.map(|previous| &*previous.policies),
+        )),
         traces: traces.map(Arc::new),
         spec: spec.clone(),
     });
@@ -183,6 +187,7 @@ fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client
         }),
         Wanted::MeasurementProtocol(protocol) => ClientKind::MeasurementProtocol(MeasurementProtocol {
             api_secret: secrets(&protocol.api_secret)?,
+            measurement_ids: protocol.measurement_ids.clone(),
         }),
         Wanted::Json(json) => {
             let auth = json.auth.clone().unwrap_or_default();

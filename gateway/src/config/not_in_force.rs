@@ -31,20 +31,17 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.replicas", ClusterOnly),
     ("spec.clients", Acts),
     ("spec.clients[].scripts", NotYet),
-    ("spec.clients[].measurementProtocol.measurementIds", NotYet),
     ("spec.trustedProxies", Acts),
     ("spec.cors", Acts),
     ("spec.identity", NotYet),
     ("spec.consent", NotYet),
     ("spec.privacy", Acts),
-    ("spec.enrich", NotYet),
-    ("spec.privacy.bots", NotYet),
-    ("spec.privacy.classes", NotYet),
-    ("spec.deduplication", NotYet),
-    ("spec.validation", NotYet),
+    ("spec.enrich", Acts),
+    ("spec.deduplication", Acts),
+    ("spec.validation", Acts),
     ("spec.lookupTables", Acts),
     ("spec.variables", Acts),
-    ("spec.transformations", NotYet),
+    ("spec.transformations", Acts),
     ("spec.buffer", Acts),
     ("spec.buffer.disk.volume", ClusterOnly),
     ("spec.buffer.jetStream", NotYet),
@@ -69,7 +66,7 @@ const DESTINATION_FIELDS: &[(&str, Effect)] = &[
     ("spec.consent", Acts),
     ("spec.consent.onDenied", NotYet),
     ("spec.samplePercent", NotYet),
-    ("spec.receives", NotYet),
+    ("spec.receives", Acts),
     ("spec.paused", Acts),
     ("spec.delivery", Acts),
 ];
@@ -194,15 +191,13 @@ mod tests {
             findings(
                 "apiVersion: tagfleet.dev/v1alpha1\nkind: TaggingContainer\nmetadata: {name: shop}\nspec:\n  \
                  clients:\n  - name: gtag\n    scripts: {ids: [G-1]}\n  privacy: {ipAddress: Remove, bots: Drop}\n  \
-                 deduplication: {}\n  priority: \"1\"\n  identity:\n"
+                 telemetry: {}\n  priority: \"1\"\n  identity:\n"
             ),
             [
                 "shop.yaml:7:5: TaggingContainer/shop: spec.clients[0].scripts: is not in force in this version yet: \
                  take it out",
-                "shop.yaml:8:38: TaggingContainer/shop: spec.privacy.bots: is not in force in this version yet: take \
-                 it out",
-                "shop.yaml:9:3: TaggingContainer/shop: spec.deduplication: is not in force in this version yet: take \
-                 it out",
+                "shop.yaml:9:3: TaggingContainer/shop: spec.telemetry: is not in force in this version yet: take it \
+                 out",
                 "shop.yaml:10:13: TaggingContainer/shop: spec.priority: is not in force in this version yet: take it \
                  out",
             ]
@@ -223,16 +218,16 @@ mod tests {
 
     #[test]
     fn a_default_that_the_api_server_wrote_is_not_blamed_on_anybody() {
-        let privacy = |bots: &str| {
+        let consent = |on_denied: &str| {
             let manifest = format!(
-                "apiVersion: tagfleet.dev/v1alpha1\nkind: TaggingContainer\nmetadata: {{name: shop}}\nspec:\n  \
-                 privacy: {{ipAddress: Keep, bots: {bots}}}\n"
+                "apiVersion: tagfleet.dev/v1alpha1\nkind: Destination\nmetadata: {{name: orders}}\nspec:\n  \
+                 consent: {{requires: [], onDenied: {on_denied}}}\n"
             );
             let read = objects::read(&"shop.yaml".into(), manifest.as_bytes());
             check(&read.objects[0], Setting::Cluster).len()
         };
-        assert_eq!(privacy("Mark"), 0);
-        assert_eq!(privacy("Drop"), 1);
+        assert_eq!(consent("Drop"), 0);
+        assert_eq!(consent("Anonymize"), 1);
     }
 
     /// Every field of the schema has its line above: a new one cannot be ignored in silence.

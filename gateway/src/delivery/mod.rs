@@ -20,7 +20,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use supervisor::Supervisor;
 
-use crate::{log::SharedLog, metrics::Metrics, status::Board, traces::Tracer};
+use crate::{erase::Erasures, log::SharedLog, metrics::Metrics, status::Board, traces::Tracer};
 
 /// What delivery is made of.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct Parts {
     pub transport: Arc<dyn client::Transport>,
     /// Where events go that no vendor takes.
     pub dead_letters: Arc<dead_letters::DeadLetters>,
+    /// Whose events are not sent any more.
+    pub erasures: Arc<Erasures>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where spans are recorded of requests whose events are traced.

@@ -1,13 +1,20 @@
 //! Parcels: events that travel in one request, and the queue in which they wait for it. Pure but for the given times.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use tokio::time::Instant;
 
 use super::dead_letters::Reason;
 use crate::{
-    destinations::{Destination, Request},
+    destinations::Request,
+    erase::Erasures,
     log::{Position, Stored, codec},
+    pipeline::validation,
+    plan::PlannedDestination,
     record::Record,
     traces::context::Traced,
 };
@@ -78,6 +85,8 @@ pub struct Packed {
     pub parcels: Vec<Parcel>,
     /// The events that cannot be sent.
     pub doomed: Vec<Doomed>,
+    /// The events that were erased.
+    pub erased: Vec<Position>,
     /// Failed expressions by field path.
     pub expression_errors: Vec<(String, u64)>,
 }
@@ -95,12 +104,15 @@ pub struct Circumstances {
     pub attempts: u32,
     /// The last failure of these events.
     pub failure: Option<(String, String)>,
+    /// Whose events are not sent.
+    pub erasures: Arc<Erasures>,
 }
 
-/// Encodes events into parcels.
+/// Encodes events, as the destination sees them, into parcels.
 #[must_use]
-pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -> Packed {
+pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) -> Packed {
     let mut packed = Packed::default();
+    let mut expression_errors = BTreeMap::new();
     let mut young = Vec::with_capacity(events.len());
     let mut accepted = Vec::with_capacity(events.len());
     let mut traced = Vec::with_capacity(events.len());
@@ -110,12 +122,21 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
             Err(error) => packed
                 .doomed
                 .push(doomed(event, Reason::Unreadable, error.to_string(), with)),
+            Ok(record) if with.erasures.covers(&record.event, record.accepted_ms) => packed.erased.push(event.position),
+            Ok(Record {
+                rejected: Some(breach), ..
+            }) => {
+                packed
+                    .doomed
+                    .push(doomed(event, Reason::Invalid, validation::rejection(&breach), with));
+            }
             Ok(record) if with.now_ms.saturating_sub(record.accepted_ms) > with.max_age_ms => {
                 packed
                     .doomed
                     .push(doomed(event, Reason::TooOld, too_old(with.failure.as_ref()), with));
             }
-            Ok(record) => {
+            Ok(mut record) => {
+                form.view.apply(&mut record, &mut expression_errors);
                 young.push(event);
                 accepted.push(record.accepted_ms);
                 traced.push(record.trace.as_deref().cloned());
@@ -126,7 +147,7 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
     if records.is_empty() {
         return packed;
     }
-    let encoding = vendor.encode(&records, with.now_ms);
+    let encoding = form.vendor.encode(&records, with.now_ms);
     drop(records);
     // Every event leaves this list exactly once, whatever the encoder said: the ledger counts on it.
     let mut left: Vec<Option<&Stored>> = young.into_iter().map(Some).collect();
@@ -163,7 +184,8 @@ pub fn pack(vendor: &dyn Destination, events: &[Stored], with: &Circumstances) -
         let reason = "this destination made no request of the event";
         packed.doomed.push(doomed(event, Reason::NotEncodable, reason, with));
     }
-    packed.expression_errors = encoding.expression_errors.into_iter().collect();
+    expression_errors.extend(encoding.expression_errors);
+    packed.expression_errors = expression_errors.into_iter().collect();
     packed
 }
 
@@ -291,6 +313,25 @@ impl Queue {
         taken
     }
 
+    /// Takes out single events and returns where they stood; what is left of their parcels is encoded anew.
+    pub fn forget(&mut self, which: impl Fn(&Stored) -> bool) -> Vec<Position> {
+        let mut gone = Vec::new();
+        for parcel in &mut self.parcels {
+            let before = gone.len();
+            parcel.events.retain(|event| {
+                let goes = which(event);
+                gone.extend(goes.then_some(event.position));
+                !goes
+            });
+            if gone.len() > before {
+                parcel.prepared = None;
+            }
+        }
+        self.parcels.retain(|parcel| !parcel.events.is_empty());
+        self.bytes = self.parcels.iter().map(Parcel::bytes).sum();
+        gone
+    }
+
     /// The first parcel that `which` wants and that no other of its key stands before.
     fn find(&self, which: impl Fn(&Parcel) -> bool) -> Option<usize> {
         self.free().find(|(_, parcel)| which(parcel)).map(|(at, _)| at)
@@ -322,7 +363,7 @@ impl Queue {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-    use std::{collections::BTreeMap, time::Duration};
+    use std::time::Duration;
 
     use bytes::Bytes;
     use http::{HeaderMap, Method};
@@ -330,8 +371,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        destinations::{Authentication, Encoded, Encoding, Limits, Outcome, Protocol, Response},
+        destinations::{Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Response},
         event::Event,
+        log::DestinationId,
+        testing,
     };
 
     /// Answers with an encoding that was made up before.
@@ -349,6 +392,13 @@ mod tests {
         }
         fn classify(&self, _: &Response) -> Outcome {
             Outcome::Delivered
+        }
+    }
+
+    fn form(encoding: Encoding) -> PlannedDestination {
+        PlannedDestination {
+            vendor: Arc::new(Scripted(encoding)),
+            ..testing::destination("orders", DestinationId(1), &[])
         }
     }
 
@@ -388,6 +438,7 @@ mod tests {
             max_age_ms: 60_000,
             attempts: 0,
             failure: None,
+            erasures: Arc::default(),
         }
     }
 
@@ -397,7 +448,7 @@ mod tests {
 
     #[test]
     fn events_become_parcels_or_dead_letters() {
-        let vendor = Scripted(Encoding {
+        let form = form(Encoding {
             requests: vec![encoded(vec![0, 2]), encoded(vec![3])],
             refused: vec![(1, "no client_id".into())],
             expression_errors: BTreeMap::new(),
@@ -413,7 +464,7 @@ mod tests {
             position: Position(14),
             payload: Bytes::from_static(b"\xff"),
         });
-        let packed = pack(&vendor, &events, &circumstances());
+        let packed = pack(&form, &events, &circumstances());
         let parcels: Vec<_> = packed
             .parcels
             .iter()
@@ -437,11 +488,34 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_breaks_the_tracking_plan_is_a_dead_letter_however_old() {
+        let mut payload = Vec::new();
+        let record = Record {
+            rejected: Some("/value: type".into()),
+            ..Record::default()
+        };
+        codec::encode(&record, &mut payload);
+        let event = Stored {
+            position: Position(7),
+            payload: payload.into(),
+        };
+        let form = form(Encoding {
+            requests: vec![encoded(vec![0])],
+            ..Encoding::default()
+        });
+        let packed = pack(&form, &[event], &circumstances());
+        assert!(packed.parcels.is_empty());
+        let doomed = &packed.doomed[0];
+        assert_eq!(doomed.reason, Reason::Invalid);
+        assert_eq!(doomed.message, "breaks the tracking plan: /value: type");
+    }
+
+    #[test]
     fn an_event_that_grew_too_old_tells_its_last_failure() {
         let mut with = circumstances();
         with.attempts = 7;
         with.failure = Some(("503: upstream down".into(), "503".into()));
-        let packed = pack(&Scripted(Encoding::default()), &[stored(1, 0)], &with);
+        let packed = pack(&form(Encoding::default()), &[stored(1, 0)], &with);
         let doomed = &packed.doomed[0];
         assert_eq!(
             doomed.message,
@@ -455,13 +529,13 @@ mod tests {
         #[test]
         fn every_event_goes_exactly_one_way(requests in prop::collection::vec(prop::collection::vec(0_usize..12, 0..6), 0..6),
                                             refused in prop::collection::vec(0_usize..12, 0..6)) {
-            let vendor = Scripted(Encoding {
+            let form = form(Encoding {
                 requests: requests.into_iter().map(encoded).collect(),
                 refused: refused.into_iter().map(|index| (index, "no".into())).collect(),
                 expression_errors: BTreeMap::new(),
             });
             let events: Vec<Stored> = (0..8).map(|position| stored(position, 90_000)).collect();
-            let packed = pack(&vendor, &events, &circumstances());
+            let packed = pack(&form, &events, &circumstances());
             let mut all: Vec<u64> = packed.parcels.iter().flat_map(|parcel| positions(&parcel.events)).collect();
             all.extend(packed.doomed.iter().map(|doomed| doomed.event.position.0));
             all.sort_unstable();

@@ -86,7 +86,7 @@ impl Supervisor {
     /// Brings a plan into force: new destinations start, changed ones take up their new form at their cursor (what is
     /// under way ends in the old one), those that are gone rest with their backlog.
     pub fn apply(&self, plan: &Plan) {
-        self.shared.apply(&plan.destinations);
+        self.shared.apply(plan);
     }
 
     /// Delivers what goes at once, waits for requests under way, settles and ends; after `limit` whatever is still under
@@ -123,8 +123,9 @@ impl Drop for Supervisor {
 }
 
 impl Shared {
-    fn apply(&self, destinations: &[Arc<PlannedDestination>]) {
-        let planned: BTreeMap<&str, &Arc<PlannedDestination>> = destinations
+    fn apply(&self, plan: &Plan) {
+        let planned: BTreeMap<&str, &Arc<PlannedDestination>> = plan
+            .destinations
             .iter()
             .map(|destination| (&*destination.name, destination))
             .collect();
@@ -140,7 +141,8 @@ impl Shared {
         }
         for (name, id, _) in &known {
             if !planned.contains_key(name.as_str()) {
-                self.command(&mut lanes, name, *id, Order::Rest);
+                let view = plan.absent_views.get(name).cloned().unwrap_or_default();
+                self.command(&mut lanes, name, *id, Order::Rest(view));
             }
         }
         drop(lanes);
@@ -151,8 +153,11 @@ impl Shared {
     fn command(&self, lanes: &mut BTreeMap<String, LaneHandle>, name: &str, id: DestinationId, order: Order) {
         match lanes.get(name) {
             Some(lane) if lane.id == id && !lane.task.is_finished() => {
-                let resting = matches!(*lane.orders.borrow(), Order::Rest);
-                if !(resting && matches!(order, Order::Rest)) {
+                let same = match (&*lane.orders.borrow(), &order) {
+                    (Order::Rest(before), Order::Rest(now)) => before.fingerprint() == now.fingerprint(),
+                    _ => false,
+                };
+                if !same {
                     lane.orders.send_replace(order);
                 }
             }
@@ -199,6 +204,19 @@ impl Shared {
         let file = absent_file(folder);
         if let Err(error) = write_absent(&file, absent) {
             tracing::warn!(path = %file.display(), %error, "deleted destinations cannot be noted; their backlog is kept longer");
+        }
+    }
+
+    /// Drops from the list of erasures what no event that waits is older than.
+    async fn prune_erasures(&self) {
+        let ledgers = self.parts.log.ledgers();
+        let waiting = ledgers.iter().filter(|(_, _, ledger)| ledger.in_flight > 0);
+        let oldest_ms = waiting.map(|(_, _, ledger)| ledger.oldest_in_flight_ms.unwrap_or(i64::MIN));
+        let (oldest_ms, now_ms) = (oldest_ms.min(), (self.parts.now_ms)());
+        let erasures = Arc::clone(&self.parts.erasures);
+        let pruned = tokio::task::spawn_blocking(move || erasures.prune(oldest_ms, now_ms)).await;
+        if let Ok(Err(error)) = pruned {
+            tracing::warn!(%error, "erasures that are over stay in their list");
         }
     }
 
@@ -290,6 +308,7 @@ async fn keep_house(shared: Arc<Shared>) {
     loop {
         sleep(HOUSEKEEPING).await;
         shared.forget_absent().await;
+        shared.prune_erasures().await;
     }
 }
 

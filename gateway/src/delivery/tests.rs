@@ -1,6 +1,8 @@
 //! Delivery as a whole, on a clock that the tests move: log, lanes and dead letters are real, only the vendors are made up.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod erase;
+
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
@@ -19,14 +21,18 @@ use super::{
     Parts, Supervisor,
     client::{Sending, Transport},
     dead_letters::{DeadLetters, Reason},
+    lane,
+    parcel::Doomed,
 };
 use crate::{
     destinations::{
         Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, answer,
     },
+    erase::Erasures,
     event::Event,
-    log::{Accepted, DestinationId, Ledger, Log, Verdict, WhenFull, codec, memory::MemoryLog},
+    log::{Accepted, DestinationId, Ledger, Log, Position, Stored, Verdict, WhenFull, codec, memory::MemoryLog},
     metrics::Metrics,
+    pipeline::transform::{Change, Parameters, Transformation, View},
     plan::{Plan, PlannedDestination},
     record::Record,
     status::{Board, CredentialsReason, Delivery, DestinationStatus, Totals},
@@ -193,6 +199,7 @@ struct Gateway {
     log: Arc<MemoryLog>,
     network: Arc<Network>,
     dead_letters: Arc<DeadLetters>,
+    erasures: Arc<Erasures>,
     board: Arc<Board>,
     supervisor: Supervisor,
 }
@@ -200,6 +207,7 @@ struct Gateway {
 impl Gateway {
     fn on(log: Arc<MemoryLog>, network: Arc<Network>) -> Self {
         let dead_letters = Arc::new(DeadLetters::in_memory(1_000_000));
+        let erasures: Arc<Erasures> = Arc::default();
         let board = Arc::new(Board::new());
         let metrics = Arc::new(Metrics::new("shop").unwrap());
         let supervisor = Supervisor::start(
@@ -207,6 +215,7 @@ impl Gateway {
                 log: Arc::clone(&log) as _,
                 transport: Arc::clone(&network) as _,
                 dead_letters: Arc::clone(&dead_letters),
+                erasures: Arc::clone(&erasures),
                 metrics: Arc::clone(&metrics),
                 tracer: Tracer::new(metrics.trace_spans_dropped()).0,
                 board: Arc::clone(&board),
@@ -219,6 +228,7 @@ impl Gateway {
             log,
             network,
             dead_letters,
+            erasures,
             board,
             supervisor,
         }
@@ -275,6 +285,7 @@ impl Gateway {
             ledgers: BTreeMap::new(),
             usage: self.log.usage(),
             dead_letters: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             now_ms: now_ms(),
             now: std::time::Instant::now(),
         };
@@ -993,6 +1004,89 @@ async fn a_full_buffer_lets_go_of_the_laggards_oldest_events() {
         assert_eq!(letters.len() as u64, ledger.dead_lettered);
         assert!(letters.iter().all(|(_, reason, _)| *reason == Reason::BufferFull));
     }
+}
+
+/// A view without the events' name, `purchase`.
+fn nameless() -> View {
+    let transformation = Transformation {
+        name: "hide".into(),
+        label: "transformations.hide".into(),
+        when: None,
+        change: Change::Exclude(Parameters::new(["event_name"])),
+        mark: "hide@1".into(),
+    };
+    View::new(vec![transformation], &[], Arc::default(), b"")
+}
+
+/// The bytes of all dead letters.
+fn shelved(gateway: &Gateway, name: &str) -> Vec<Vec<u8>> {
+    let letters = gateway.dead_letters.show(name, 0, usize::MAX).unwrap();
+    letters.into_iter().map(|dead| dead.letter.payload).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_letters_hold_what_the_destination_sees_and_are_replayed_as_that() {
+    let gateway = Gateway::new(Network::new(|_| Answer(Duration::from_millis(10), 400, None)));
+    let mut orders = gateway.destination("orders");
+    orders.view = nameless();
+    let id = orders.id;
+    gateway.append(ids("e", 3), &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(SECOND).await;
+    let letters = shelved(&gateway, "orders");
+    assert_eq!(letters.len(), 3);
+    for letter in letters {
+        assert!(!contains(&letter, "purchase"));
+        assert_eq!(codec::decode(&letter).unwrap().applied, ["hide@1"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_is_gone_has_its_oldest_events_shelved_as_it_saw_them() {
+    BEGUN.set(None);
+    let log = Arc::new(MemoryLog::open(100_000, WhenFull::ExpireLaggard));
+    let gateway = Gateway::on(log, Network::new(|_| OK));
+    let orders = gateway.destination("orders");
+    let id = orders.id;
+    let mut plan = plan(Vec::new());
+    plan.absent_views.insert("orders".to_owned(), nameless());
+    gateway.supervisor.apply(&plan);
+    for round in 0..100 {
+        gateway.append(ids(&format!("e{round}-"), 50), &[id]).await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    let letters = shelved(&gateway, "orders");
+    assert!(letters.len() > 100, "{}", letters.len());
+    assert!(letters.iter().all(|letter| !contains(letter, "purchase")));
+}
+
+#[test]
+fn an_event_that_cannot_be_read_is_not_kept_where_something_is_hidden() {
+    let doomed = Doomed {
+        event: Stored {
+            position: Position(1),
+            payload: Bytes::from_static(b"\x09purchase"),
+        },
+        reason: Reason::Unreadable,
+        message: "the record has version 9".to_owned(),
+        code: String::new(),
+        attempts: 0,
+    };
+    let kept = lane::letter(&doomed, &View::default(), 0);
+    assert_eq!(kept.payload, b"\x09purchase");
+    let hidden = lane::letter(&doomed, &nameless(), 0);
+    assert_eq!(hidden.payload, b"");
+    assert!(
+        hidden
+            .message
+            .ends_with("is not kept, since its transformations cannot be made"),
+        "{}",
+        hidden.message
+    );
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
 #[tokio::test(start_paused = true)]

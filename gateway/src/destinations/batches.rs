@@ -1,5 +1,12 @@
 //! Events in requests: as many as a vendor takes at once, by number and by bytes.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{Encoded, Encoding, Limits, Request, mapping::Failures};
+use crate::record::Record;
+
 /// Events of one request: their indexes, and each as it was encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -15,6 +22,63 @@ impl Batch {
     pub fn array(&self) -> String {
         format!("[{}]", self.encoded.join(","))
     }
+}
+
+/// What stands around the array of events in a body.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Before it: `{"data":`.
+    pub before: Cow<'static, str>,
+    /// Behind it: `}`.
+    pub after: Cow<'static, str>,
+}
+
+impl Frame {
+    /// Of fixed texts.
+    #[must_use]
+    pub const fn new(before: &'static str, after: &'static str) -> Self {
+        Self {
+            before: Cow::Borrowed(before),
+            after: Cow::Borrowed(after),
+        }
+    }
+}
+
+/// Encodes a batch for a vendor that takes a JSON array of events. `event` encodes one, or says why the vendor can never
+/// take it; `request` makes the request of a body.
+#[must_use]
+pub fn encode(
+    records: &[Record<'_>],
+    limits: Limits,
+    frame: &Frame,
+    mut event: impl FnMut(&Record<'_>, &mut Failures) -> Result<String, Cow<'static, str>>,
+    request: impl Fn(Bytes) -> Request,
+) -> Encoding {
+    let (mut encoding, mut failures) = (Encoding::default(), Failures::default());
+    let mut encoded = Vec::with_capacity(records.len());
+    for (index, record) in records.iter().enumerate() {
+        match event(record, &mut failures) {
+            Ok(event) => encoded.push((index, event)),
+            Err(reason) => encoding.refused.push((index, reason)),
+        }
+    }
+    let Frame { before, after } = frame;
+    let room = Room {
+        events: limits.max_events,
+        bytes: limits.max_bytes,
+        overhead: before.len() + after.len(),
+    };
+    let (batches, too_large) = fill(encoded, room);
+    let message = format!("is larger than the {} MB of a request", limits.max_bytes / 1_000_000);
+    let refused = too_large.into_iter().map(|index| (index, message.clone().into()));
+    encoding.refused.extend(refused);
+    encoding.requests.extend(batches.into_iter().map(|batch| Encoded {
+        request: request(format!("{before}{}{after}", batch.array()).into()),
+        events: batch.events,
+        ordering_key: None,
+    }));
+    encoding.expression_errors = failures.into_counts();
+    encoding
 }
 
 /// What a request holds at the most.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{self, CONTENT_TYPE},
@@ -13,9 +14,9 @@ use tagfleet_expressions::Value;
 use url::Url;
 
 use super::{
-    Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
-    USER_AGENT, answer,
-    batches::{self, Room},
+    Authentication, Built, Destination, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response, USER_AGENT,
+    answer,
+    batches::{self, Frame},
     commerce::{self, Item, json_number},
     identity::{self, EmailRule, NameRule, PhoneRule, UserData},
     json::{filled, get, list, member, non_empty, object, plain, texts, written},
@@ -37,6 +38,8 @@ const LIMITS: Limits = Limits {
     max_events: 2_000,
     max_bytes: 4_000_000,
 };
+/// What stands around the events.
+const FRAME: Frame = Frame::new(r#"{"data":"#, "}");
 
 /// Snap takes events up to 37 days back.
 const MAX_AGE_MS: i64 = 37 * 24 * 3_600_000;
@@ -168,7 +171,7 @@ impl SnapchatConversions {
         ]))
     }
 
-    fn request(&self, events: &str) -> Request {
+    fn request(&self, body: Bytes) -> Request {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, USER_AGENT);
@@ -176,7 +179,7 @@ impl SnapchatConversions {
             method: Method::POST,
             url: self.url.clone(),
             headers,
-            body: format!(r#"{{"data":{events}}}"#).into(),
+            body,
             authentication: Authentication::None,
             protocol: Protocol::Http,
         }
@@ -287,31 +290,8 @@ impl Destination for SnapchatConversions {
     }
 
     fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding {
-        let (mut encoding, mut failures) = (Encoding::default(), Failures::default());
-        let mut encoded = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            match self.event(record, &mut failures, now_ms) {
-                Ok(event) => encoded.push((index, event)),
-                Err(reason) => encoding.refused.push((index, reason)),
-            }
-        }
-        let room = Room {
-            events: LIMITS.max_events,
-            bytes: LIMITS.max_bytes,
-            overhead: r#"{"data":}"#.len(),
-        };
-        let (batches, too_large) = batches::fill(encoded, room);
-        let refused = too_large.into_iter();
-        encoding
-            .refused
-            .extend(refused.map(|index| (index, "is larger than the 4 MB of a request".into())));
-        encoding.requests.extend(batches.into_iter().map(|batch| Encoded {
-            request: self.request(&batch.array()),
-            events: batch.events,
-            ordering_key: None,
-        }));
-        encoding.expression_errors = failures.into_counts();
-        encoding
+        let event = |record: &Record<'_>, failures: &mut Failures| self.event(record, failures, now_ms);
+        batches::encode(records, LIMITS, &FRAME, event, |body| self.request(body))
     }
 
     fn classify(&self, response: &Response) -> Outcome {

@@ -42,8 +42,8 @@ impl<'r> Sender<'r> {
         }
     }
 
-    /// Sets what the hit itself left open.
-    pub(super) fn complete(&self, fields: &mut Fields<'r>, connection: Connection) {
+    /// Sets what the hit itself left open. Says whether the sender had given the event an id.
+    pub(super) fn complete(&self, fields: &mut Fields<'r>, connection: Connection) -> bool {
         if connection == Connection::Visitor {
             fields.insert_if_absent(field::IP_OVERRIDE, || Some(self.address.to_string().into()));
             fields.insert_if_absent(field::USER_AGENT, || self.user_agent.clone().map(Value::String));
@@ -59,9 +59,11 @@ impl<'r> Sender<'r> {
             (!self.cookies.is_empty()).then(|| Value::Map(self.cookies.clone()))
         });
         fields.insert_if_absent(field::TIMESTAMP_MS, || Some(Value::Int(self.received_ms)));
-        if fields.text(field::EVENT_ID).is_none() {
+        let has_own_id = fields.text(field::EVENT_ID).is_some();
+        if !has_own_id {
             fields.insert(field::EVENT_ID, new_event_id(self.received_ms));
         }
+        has_own_id
     }
 
     /// The client id of the `_ga` cookie.

@@ -30,11 +30,13 @@ use super::{
     answers::{self, Answered},
     body::{self, BodyError, BodyMemory},
     limits::Limits,
+    repeats::Repeats,
     server::Worker,
     visitor::{by_trusted_proxy, visitor},
 };
 use crate::{
     clock,
+    deduplication::Deduplication,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
     pipeline::{self, Dropped, Fate, Judged, visit::Visit},
@@ -46,6 +48,7 @@ use crate::{
 pub struct Intake {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
+    deduplication: Arc<Deduplication>,
     tracer: Tracer,
     metrics: Arc<Metrics>,
     body_memory: BodyMemory,
@@ -59,6 +62,7 @@ impl Intake {
     pub fn new(
         plan: Arc<ArcSwap<Plan>>,
         log: SharedLog,
+        deduplication: Arc<Deduplication>,
         tracer: Tracer,
         metrics: Arc<Metrics>,
         limits: &Limits,
@@ -66,6 +70,7 @@ impl Intake {
         Self {
             plan,
             log,
+            deduplication,
             tracer,
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
@@ -261,6 +266,9 @@ impl ClaimedHit<'_> {
         {
             return answers::not_taken(&error);
         }
+        if !taken.repeats.are_kept().await {
+            return answers::first_copy_not_taken();
+        }
         match taken.answer {
             Some(own) => answers::own(own),
             None if self.client.answers_with_image() || answers::wants_image(&self.parts.headers) => answers::pixel(),
@@ -293,8 +301,14 @@ impl ClaimedHit<'_> {
             match pipeline::judge(self.plan, event, &visit, &mut steps) {
                 Fate::Judged(event) => judged.push(*event),
                 Fate::Dropped(Dropped::Bot) => self.metrics.bot.inc(),
-                Fate::Dropped(Dropped::Invalid) => self.metrics.invalid.inc(),
+                Fate::Dropped(Dropped::Invalid(rules)) => {
+                    self.metrics.invalid.inc();
+                    self.count_broken(&rules);
+                }
             }
+        }
+        for judged in &judged {
+            self.count_broken(&judged.broken_rules);
         }
         if let Some(span) = self.span {
             span.brought(judged.len());
@@ -306,13 +320,21 @@ impl ClaimedHit<'_> {
             let metrics = &self.worker.intake.metrics;
             metrics.expression_errors(&failed.object, &failed.expression, 1);
         }
+        let intake = &self.worker.intake;
+        let mut repeats = Repeats::take_from(
+            &mut judged,
+            &intake.deduplication,
+            self.metrics,
+            visit.request.received_ms,
+        );
         let commit = self.append(&judged)?.map(|commit| Awaited {
-            commit: Some(commit),
+            commit: Some(repeats.confirmed_by(commit)),
             events: judged.len() as u64,
             accepted: &self.metrics.accepted,
         });
         Ok(Taken {
             commit,
+            repeats,
             answer: claim.answer,
         })
     }
@@ -333,6 +355,12 @@ impl ClaimedHit<'_> {
                 let several: Vec<_> = several.iter().map(accepted).collect();
                 appender.append(&several).map(Some)
             }
+        }
+    }
+
+    fn count_broken(&self, rules: &[usize]) {
+        for rule in rules {
+            self.worker.intake.metrics.invalid_event(*rule);
         }
     }
 
@@ -369,6 +397,7 @@ impl From<AppendError> for NotTaken {
 /// What became of a hit that the log has in its hands.
 struct Taken<'w> {
     commit: Option<Awaited<'w>>,
+    repeats: Repeats,
     answer: Option<Answer>,
 }
 

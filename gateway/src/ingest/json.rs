@@ -156,12 +156,13 @@ fn claim_event<'r>(
     let consent = consent_signals::take_from(&mut fields);
     let mut counts = normalize(&mut fields, trust);
     normalize_time(&mut fields, trust, sender.received_ms, &mut counts);
-    sender.complete(&mut fields, Connection::Visitor);
+    let has_own_id = sender.complete(&mut fields, Connection::Visitor);
     claim.renamed += counts.renamed;
     claim.untrusted += counts.untrusted;
     Ok(ClaimedEvent {
         event: Event::from(fields.into_map()),
         consent,
+        has_own_id,
     })
 }
 

@@ -33,6 +33,8 @@ pub(super) const MAX_BODY_BYTES: usize = 130_000;
 pub struct MeasurementProtocol {
     /// The `api_secret` that senders must present; none: anyone may send, and cannot say whose address a visitor has.
     pub api_secret: Option<Secrets>,
+    /// The measurement ids; empty: any, and none.
+    pub measurement_ids: Vec<String>,
 }
 
 impl MeasurementProtocol {
@@ -48,8 +50,9 @@ impl MeasurementProtocol {
     /// Turns a request into events; on `/debug/mp/collect` into an answer that lists what is wrong, and no event.
     ///
     /// # Errors
-    /// 405 for other methods than POST; 403 for a wrong or missing `api_secret`; 413 for a body of 130 kB or more; 400 when
-    /// the request as a whole breaks the protocol, or no event is left.
+    /// 405 for other methods than POST; 403 for a wrong or missing `api_secret`, or a measurement id that this container does
+    /// not serve; 413 for a body of 130 kB or more; 400 when the request as a whole breaks the protocol, or no event is
+    /// left.
     pub fn claim<'r>(&self, request: &HitRequest<'r>) -> Result<Claim<'r>, Refusal> {
         if *request.method != http::Method::POST {
             return Err(Refusal::MethodNotAllowed(
@@ -60,6 +63,14 @@ impl MeasurementProtocol {
             let given = query::pairs(request.query).find(|(name, _)| name == "api_secret");
             if !given.is_some_and(|(_, given)| secrets.matches(given.as_bytes())) {
                 return Err(Refusal::Forbidden("api_secret is missing or wrong".into()));
+            }
+        }
+        if !self.measurement_ids.is_empty() {
+            let given = query::pairs(request.query).find(|(name, _)| name == "measurement_id");
+            if !given.is_some_and(|(_, given)| self.measurement_ids.iter().any(|accepted| *accepted == given)) {
+                return Err(Refusal::Forbidden(
+                    "measurement_id is not one of this container's measurement ids".into(),
+                ));
             }
         }
         if request.body.len() >= MAX_BODY_BYTES {
@@ -259,13 +270,14 @@ impl<'r> Common<'r> {
             normalize::Sender::Authenticated => Connection::Server,
             normalize::Sender::Anyone => Connection::Visitor,
         };
-        sender.complete(&mut fields, connection);
+        let has_own_id = sender.complete(&mut fields, connection);
         claim.connection = connection;
         claim.renamed += counts.renamed;
         claim.untrusted += counts.untrusted;
         claim.events.push(ClaimedEvent {
             event: Event::from(fields.into_map()),
             consent: self.consent,
+            has_own_id,
         });
     }
 }

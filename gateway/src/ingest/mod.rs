@@ -20,8 +20,9 @@ mod normalize;
 mod page;
 pub mod pixel;
 pub mod query;
+mod repeats;
 pub mod server;
-mod user_data;
+pub mod user_data;
 pub mod visitor;
 
 use std::{borrow::Cow, net::IpAddr};
@@ -81,6 +82,7 @@ impl Claim<'_> {
         let owned = |claimed: ClaimedEvent<'_>| ClaimedEvent {
             event: claimed.event.into_owned(),
             consent: claimed.consent,
+            has_own_id: claimed.has_own_id,
         };
         Claim {
             events: self.events.into_iter().map(owned).collect(),
@@ -100,6 +102,8 @@ pub struct ClaimedEvent<'r> {
     pub event: Event<'r>,
     /// What the hit itself said: the event's own `consent` before gcd before gcs; unset where it said nothing.
     pub consent: Consent,
+    /// Whether `event_id` is the sender's own. One that the gateway gave says nothing of a repeat.
+    pub has_own_id: bool,
 }
 
 /// An answer with a body.

@@ -75,11 +75,12 @@ impl Pixel {
         if !user_properties.is_empty() {
             fields.insert(field::USER_PROPERTIES, Value::Map(user_properties.into_map()));
         }
-        sender.complete(&mut fields, Connection::Visitor);
+        let has_own_id = sender.complete(&mut fields, Connection::Visitor);
         Ok(Claim {
             events: vec![ClaimedEvent {
                 event: Event::from(fields.into_map()),
                 consent,
+                has_own_id,
             }],
             renamed: counts.renamed,
             untrusted: counts.untrusted,

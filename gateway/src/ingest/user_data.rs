@@ -75,7 +75,7 @@ impl<'a> UserData<'a> {
 }
 
 /// Makes `email_address` and `phone_number` arrays, as they are in every event (contract, Vocabulary).
-pub(super) fn make_arrays(user_data: &mut Map<'_>) {
+pub fn make_arrays(user_data: &mut Map<'_>) {
     for name in ["email_address", "phone_number"] {
         if let Some(value) = user_data.get_mut(name)
             && !matches!(value, Value::List(_))

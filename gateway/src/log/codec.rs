@@ -77,6 +77,8 @@ mod tag {
 mod extension {
     /// [`Record::applied`](crate::record::Record::applied), a list of texts.
     pub(super) const APPLIED: u8 = 1;
+    /// [`Record::rejected`](crate::record::Record::rejected), a text.
+    pub(super) const REJECTED: u8 = 2;
     /// [`Record::trace`](crate::record::Record::trace): a list of the trace's id as two numbers, high and low, the span's id,
     /// and the `tracestate`, a text, if there is one.
     pub(super) const TRACE: u8 = 3;
@@ -110,6 +112,9 @@ fn extensions<'r>(record: &'r Record<'_>) -> Vec<(u8, Value<'r>)> {
         let names = record.applied.iter().map(|name| Value::from(&**name));
         extensions.push((extension::APPLIED, Value::List(names.collect())));
     }
+    if let Some(reason) = &record.rejected {
+        extensions.push((extension::REJECTED, Value::from(&**reason)));
+    }
     if let Some(traced) = &record.trace {
         extensions.push((extension::TRACE, trace_to_value(traced)));
     }
@@ -125,6 +130,7 @@ fn extend<'a>(record: &mut Record<'a>, kind: u8, value: Value<'a>) -> Result<(),
             });
             record.applied = names.collect::<Result<_, _>>()?;
         }
+        (extension::REJECTED, Value::String(reason)) => record.rejected = Some(reason),
         (extension::TRACE, Value::List(parts)) => {
             let traced = trace_from(&parts).ok_or(DecodeError::Extension(kind))?;
             record.trace = Some(Box::new(traced));
@@ -435,6 +441,7 @@ mod tests {
             ad_personalization: d,
         });
         let applied = prop::collection::vec("[a-z]{0,8}".prop_map(Cow::Owned), 0..3);
+        let rejected = prop::option::of(".{0,8}".prop_map(Cow::Owned));
         let trace = prop::option::of(
             (1_u128.., 1_u64.., "(|a=1|b@c=2,d=3)").prop_map(|(trace, span, state)| {
                 Box::new(Traced {
@@ -449,14 +456,16 @@ mod tests {
             fields(values()),
             fields(values()),
             applied,
+            rejected,
             trace,
         )
-            .prop_map(|(accepted_ms, consent, vars, event, applied, trace)| Record {
+            .prop_map(|(accepted_ms, consent, vars, event, applied, rejected, trace)| Record {
                 accepted_ms,
                 consent,
                 vars,
                 event: event.into(),
                 applied,
+                rejected,
                 trace,
             })
     }

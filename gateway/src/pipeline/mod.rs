@@ -9,6 +9,7 @@ pub mod identity;
 pub mod lookup;
 pub mod policies;
 pub mod privacy;
+mod remembered;
 pub mod request;
 pub mod transform;
 pub mod triggers;
@@ -18,13 +19,21 @@ pub mod visit;
 
 use std::sync::Arc;
 
-use tagfleet_expressions::{Map, Steps};
+use tagfleet_crds::tagging_container::OnInvalid;
+use tagfleet_expressions::{Expression, Map, Steps};
 
 use crate::{
+    deduplication::Key,
     event::Event,
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::{bots::BotPolicy, triggers::Decision, variables::Hit, visit::Visit},
+    pipeline::{
+        bots::{Bot, BotPolicy},
+        transform::Transformation,
+        triggers::Decision,
+        variables::Hit,
+        visit::Visit,
+    },
     plan::Plan,
     record::Record,
 };
@@ -38,6 +47,10 @@ pub struct Judged<'r> {
     pub verdicts: Vec<(DestinationId, Verdict)>,
     /// Expressions that failed on it (`tagfleet_expression_errors_total`).
     pub expression_errors: Vec<FailedExpression>,
+    /// By what a repeat of it is known; none while deduplication is off, and for an event without an id of its sender's.
+    pub duplicate_key: Option<Key>,
+    /// The rules of the tracking plan that it breaks, by their places; it goes on all the same.
+    pub broken_rules: Vec<usize>,
 }
 
 /// An expression that failed on an event: it counted as false (a `when`) or null (a variable).
@@ -61,12 +74,12 @@ pub enum Fate<'r> {
 }
 
 /// Why an event goes no further (`tagfleet_events_total{outcome}`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// A bot's (`privacy.bots: Drop`).
     Bot,
-    /// It breaks the tracking plan (`validation[].onInvalid: Drop`).
-    Invalid,
+    /// It breaks the tracking plan (`validation[].onInvalid: Drop`): the rules that it breaks, by their places.
+    Invalid(Vec<usize>),
 }
 
 /// Looks on while an event is judged: what `simulate` tells comes from here.
@@ -99,15 +112,26 @@ pub fn judge_watched<'r>(
     steps: &mut Steps,
     watch: &mut impl Watch,
 ) -> Fate<'r> {
-    let ClaimedEvent { mut event, consent } = claimed;
+    let ClaimedEvent {
+        mut event,
+        consent,
+        has_own_id,
+    } = claimed;
     let policies = &*plan.policies;
 
     // Who sent it, and what they agreed to.
-    if visit.bot.is_some() && policies.bots == BotPolicy::Drop {
+    let bot = visit.bot.as_ref();
+    if policies.bots == BotPolicy::Drop && bot.is_some_and(Bot::is_taken_for_bot) {
         return Fate::Dropped(Dropped::Bot);
     }
+    bots::mark(&mut event, bot, policies.bots);
+    watch.step("privacy.bots", &event);
 
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
+    if policies.geo.is_some() {
+        geo::enrich(&mut event, visit.place.as_ref(), visit.connection);
+        watch.step("enrich.geo", &event);
+    }
     if policies.device {
         device::enrich(&mut event);
         watch.step("enrich.device", &event);
@@ -115,15 +139,38 @@ pub fn judge_watched<'r>(
     privacy::guard_ip_address(&mut event, policies.ip_address);
     watch.step("privacy.ipAddress", &event);
 
-    // Whether it is what the tracking plan says, and what all destinations see of it.
+    // By what a repeat is known: the event as its sender made it, for the visitor that it turned out to be.
+    let key_maker = plan.duplicate_keys.as_ref().filter(|_| has_own_id);
+    let duplicate_key = key_maker.map(|keys| keys.key(&event));
 
-    // Which destinations get it.
+    // Whether it is what the tracking plan says, and what all destinations see of it.
+    let (mut broken_rules, mut rejected) = (Vec::new(), None);
+    if let Some(breach) = policies.tracking_plan.check(&event) {
+        match breach.consequence {
+            OnInvalid::Drop => return Fate::Dropped(Dropped::Invalid(breach.rules)),
+            OnInvalid::DeadLetter => rejected = Some(breach.reason()),
+            OnInvalid::Mark => breach.mark(&mut event),
+        }
+        watch.step("validation", &event);
+        broken_rules = breach.rules;
+    }
+    let mut expression_errors = Vec::new();
+    if !policies.transformations.is_empty() {
+        let request = request_for(plan, visit, &event, Reader::Transformations);
+        transform::apply(
+            plan,
+            &mut event,
+            consent,
+            request.as_ref(),
+            steps,
+            &mut expression_errors,
+            watch,
+        );
+    }
+
+    // Which destinations get it. The variables are computed anew, of what is left.
     let accepted_ms = visit.request.received_ms;
-    let request = plan
-        .variables
-        .iter()
-        .any(|variable| variable.expression.reads_request())
-        .then(|| request::request_map(&visit.request, &event, policies.ip_address));
+    let request = request_for(plan, visit, &event, Reader::Variables);
     let mut hit = Hit::new(plan, &event, consent, request.as_ref(), steps);
     let verdicts: Vec<_> = plan
         .destinations
@@ -137,16 +184,47 @@ pub fn judge_watched<'r>(
         .collect();
     let meant = verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
     let vars = if meant { hit.stored_variables() } else { Map::new() };
-    let expression_errors = hit.into_errors();
+    transform::note(&mut expression_errors, hit.into_errors());
     Fate::Judged(Box::new(Judged {
         record: Record {
             accepted_ms,
             consent,
             vars,
             event,
+            rejected,
             ..Record::default()
         },
         verdicts,
         expression_errors,
+        duplicate_key,
+        broken_rules,
     }))
 }
+
+/// Who reads `request`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reader {
+    /// The container's transformations, and the variables that they read.
+    Transformations,
+    /// The variables alone.
+    Variables,
+}
+
+/// The request as expressions read it, if any does; its cookies are those that the event has.
+fn request_for<'r>(plan: &Plan, visit: &Visit<'r>, event: &Event<'r>, reader: Reader) -> Option<Map<'r>> {
+    let by_variables = plan
+        .variables
+        .iter()
+        .any(|variable| variable.expression.reads_request());
+    let mut of_transformations = plan
+        .policies
+        .transformations
+        .iter()
+        .filter(|_| reader == Reader::Transformations)
+        .flat_map(Transformation::expressions);
+    let is_read = by_variables || of_transformations.any(Expression::reads_request);
+    is_read.then(|| request::request_map(&visit.request, event, plan.policies.ip_address))
+}
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,11 @@ impl<'v, 's> Hit<'v, 's> {
     /// The values that destinations' own expressions will read at sending, for the log.
     pub fn stored_variables(&mut self) -> Map<'static> {
         let plan = self.plan;
-        for variable in plan.variables.iter().filter(|variable| variable.stored) {
+        for variable in plan
+            .variables
+            .iter()
+            .filter(|variable| variable.stored && !variable.withheld)
+        {
             self.compute_variable(variable);
         }
         let stored = plan
@@ -96,8 +100,14 @@ impl<'v, 's> Hit<'v, 's> {
             .iter()
             .zip(&self.values.values)
             .filter(|(variable, _)| variable.stored);
+        let kept = |variable: &Variable, value: &Option<Value<'v>>| {
+            if variable.withheld {
+                return Some(Value::Null);
+            }
+            value.clone().map(Value::into_owned)
+        };
         stored
-            .filter_map(|(variable, value)| Some((Cow::Owned(variable.name.to_string()), value.clone()?.into_owned())))
+            .filter_map(|(variable, value)| Some((Cow::Owned(variable.name.to_string()), kept(variable, value)?)))
             .collect()
     }
 

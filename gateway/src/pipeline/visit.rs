@@ -16,7 +16,7 @@ pub struct Visit<'r> {
     pub request: HitRequest<'r>,
     /// Whose request it is.
     pub connection: Connection,
-    /// What speaks for a bot; nothing is looked for on a server's request, or when bots are kept.
+    /// What speaks for a bot, weak signs too; nothing is looked for on a server's request, or when bots are kept.
     pub bot: Option<Bot>,
     /// Where the visitor is.
     pub place: Option<Place>,

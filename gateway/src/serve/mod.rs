@@ -3,6 +3,7 @@
 
 mod configure;
 mod desk;
+mod geo;
 mod store;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -13,23 +14,26 @@ use tagfleet_crds::tagging_container::Buffer;
 use tagfleet_process::{logging, stop::Stop};
 use tokio::runtime::Handle;
 
-use self::{configure::configure, desk::Desk, store::Store};
+use self::{configure::configure, desk::Desk, geo::GeoKeeper, store::Store};
 use crate::{
     admin::{AdminError, Serving},
     clock,
     config::{files::Sources, finding::Finding, live::Config},
+    deduplication::{Deduplication, Tending},
     delivery::{
         Parts, Supervisor,
         addresses::AddressPolicy,
         client::{ClientError, HttpClient},
         dead_letters::{DeadLetterError, routes::Routes},
     },
+    erase::{self, EraseError, Forget},
     ingest::{
         intake::Intake,
         limits::Limits,
         server::{ServeError, Server, usual_workers},
     },
     log::{LogError, SharedLog},
+    pipeline::{device, geo::MAX_BYTES as MAX_GEO_BYTES, policies::Policies},
     plan::Plan,
     traces::{self, Exporter, Tracer},
 };
@@ -118,6 +122,8 @@ enum StartError {
     #[error("{0}")]
     DeadLetters(#[from] DeadLetterError),
     #[error("{0}")]
+    Erasures(#[from] EraseError),
+    #[error("{0}")]
     Client(#[from] ClientError),
     #[error("{0}")]
     Listen(#[from] ServeError),
@@ -188,13 +194,22 @@ async fn serve(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Brings a plan's limits of deduplication into force, and gives the plan what makes the keys.
+fn deduplicating(mut plan: Plan, deduplication: &Deduplication) -> Plan {
+    plan.duplicate_keys = deduplication.set_limits(plan.policies.deduplication, clock::now_ms());
+    plan
+}
+
 /// The gateway at work.
 struct Gateway {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
+    deduplication: Arc<Deduplication>,
+    tending: Tending,
     desk: Desk,
     delivery: Supervisor,
     server: Server,
+    geo: GeoKeeper,
     tracer: Tracer,
     exporter: Exporter,
     /// What the log was opened with.
@@ -205,17 +220,27 @@ impl Gateway {
     /// Starts the stations from the end of the way to its beginning, so that no hit comes before it can be kept.
     fn start(options: &Options, config: &Config, desk: Desk) -> Result<Self, StartError> {
         let buffer = config.container().spec.effective_buffer();
-        let store = Store::open(&buffer, &options.data_dir)?;
+        let limits = config.container().policies.deduplication;
+        let store = Store::open(&buffer, &options.data_dir, limits, clock::now_ms())?;
         let log = Arc::clone(&store.log);
-        let plan = config.plan(&mut |name| log.register(name))?;
+        let deduplication = Arc::clone(&store.deduplication);
+        let plan = deduplicating(config.plan(&mut |name| log.register(name))?, &deduplication);
         desk.metrics.plan_applied(&plan);
+        let client = HttpClient::new(options.mode.addresses())?;
+        let mut geo = GeoKeeper::new(
+            Arc::new(client.clone().reading_up_to(MAX_GEO_BYTES + 1)),
+            store.folder.clone(),
+            Arc::clone(&desk.board),
+        );
+        make_ready(&plan.policies, &mut geo);
         let (tracer, exporter) = start_traces(options, config.name(), &desk);
         tracer.apply(plan.traces.as_ref());
         let delivery = Supervisor::start(
             Parts {
                 log: Arc::clone(&log),
-                transport: Arc::new(HttpClient::new(options.mode.addresses())?),
+                transport: Arc::new(client),
                 dead_letters: Arc::clone(&store.dead_letters),
+                erasures: Arc::clone(&store.erasures),
                 metrics: Arc::clone(&desk.metrics),
                 tracer: tracer.clone(),
                 board: Arc::clone(&desk.board),
@@ -231,13 +256,17 @@ impl Gateway {
         let intake = Arc::new(Intake::new(
             Arc::clone(&plan),
             Arc::clone(&log),
+            Arc::clone(&deduplication),
             tracer.clone(),
             Arc::clone(&desk.metrics),
             &limits,
         ));
+        let tending = Tending::start(Arc::clone(&deduplication), clock::now_ms)?;
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
         let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
+        let places: Vec<Arc<dyn Forget>> = vec![Arc::clone(&dead_letters) as _];
+        let erasing = Arc::new(erase::routes::Routes::new(store.erasures, Arc::clone(&log), places));
         desk.admin.set_serving(Serving {
             plan: Arc::clone(&plan),
             log: Arc::clone(&log),
@@ -248,14 +277,17 @@ impl Gateway {
                     .map(|shelved| (shelved.destination, shelved.letters))
                     .collect()
             }),
-            routes: vec![routes],
+            routes: vec![routes, erasing],
         });
         Ok(Self {
             plan,
             log,
+            deduplication,
+            tending,
             desk,
             delivery,
             server,
+            geo,
             tracer,
             exporter,
             buffer,
@@ -263,9 +295,9 @@ impl Gateway {
     }
 
     /// Brings the configuration into force; hits that are under way end in the one before.
-    fn apply(&self, config: &Config) {
+    fn apply(&mut self, config: &Config) {
         let plan = match config.plan(&mut |name| self.log.register(name)) {
-            Ok(plan) => plan,
+            Ok(plan) => deduplicating(plan, &self.deduplication),
             Err(error) => {
                 tracing::error!(%error, "the new configuration cannot be brought into force, the last one stays");
                 return;
@@ -283,11 +315,12 @@ impl Gateway {
             .board
             .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));
         self.delivery.apply(&plan);
+        make_ready(&plan.policies, &mut self.geo);
         self.tracer.apply(plan.traces.as_ref());
         self.plan.store(Arc::new(plan));
     }
 
-    /// Stops in the order of the way: no more hits, then what delivery can still end, then the log.
+    /// Stops in the order of the way: no more hits, then what delivery can still end, then the log and what was seen.
     async fn stop(self) {
         tracing::info!("stopping");
         self.desk.admin.set_stopping();
@@ -297,9 +330,18 @@ impl Gateway {
         }
         self.delivery.shutdown(DELIVERY_GRACE).await;
         self.log.close();
+        self.tending.stop();
         self.exporter.stop(TRACES_GRACE).await;
         drop(self.desk);
         tracing::info!("stopped");
+    }
+}
+
+/// Loads what the steps of the pipeline look things up in, before the first hit needs it.
+fn make_ready(policies: &Policies, geo: &mut GeoKeeper) {
+    geo.keep(policies.geo.as_ref());
+    if policies.device {
+        device::prepare();
     }
 }
 

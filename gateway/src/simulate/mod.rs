@@ -6,7 +6,7 @@ mod hide;
 pub mod report;
 pub mod requests;
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use http::Method;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use crate::{
     destinations::{Encoding, Request},
     event::Event,
     ingest::{ClaimedEvent, HitRequest, answers, visitor::visitor},
-    pipeline::{self, Dropped, Fate, Judged, Watch, triggers::Decision, visit::Visit},
+    pipeline::{self, Dropped, Fate, Judged, Watch, triggers::Decision, validation, visit::Visit},
     plan::{Plan, PlannedDestination},
 };
 
@@ -119,6 +119,19 @@ pub struct ShownRequest {
     pub body: Json,
 }
 
+impl SimulatedDestination {
+    fn unsent(destination: &PlannedDestination, reason: &str) -> Self {
+        Self {
+            name: destination.name.to_string(),
+            fires: false,
+            reason: reason.to_owned(),
+            changes: Vec::new(),
+            requests: Vec::new(),
+            refused: None,
+        }
+    }
+}
+
 impl Simulator {
     /// Reads manifests. A Secret that is not among them is stood in for: nothing is sent, so that none is needed.
     ///
@@ -204,10 +217,13 @@ impl Simulator {
         };
         match fate {
             Fate::Dropped(reason) => {
-                simulated.dropped = Some(match reason {
+                let reason = match reason {
                     Dropped::Bot => "a bot's, and privacy.bots is Drop",
-                    Dropped::Invalid => "it breaks the tracking plan, and validation says Drop",
-                });
+                    Dropped::Invalid(_) => "it breaks the tracking plan, and validation says Drop",
+                };
+                simulated.dropped = Some(reason);
+                let unsent = |destination: &Arc<PlannedDestination>| SimulatedDestination::unsent(destination, reason);
+                simulated.destinations = self.plan.destinations.iter().map(unsent).collect();
             }
             Fate::Judged(judged) => self.judged(*judged, &watch.decisions, now_ms, &mut simulated),
         }
@@ -239,23 +255,26 @@ impl Simulator {
         judged: &Judged<'_>,
         now_ms: i64,
     ) -> SimulatedDestination {
-        let mut shown = SimulatedDestination {
-            name: destination.name.to_string(),
-            fires: decision.is_meant(),
-            reason: decision.to_string(),
-            changes: Vec::new(),
-            requests: Vec::new(),
-            refused: None,
-        };
-        if !shown.fires {
+        let mut shown = SimulatedDestination::unsent(destination, &decision.to_string());
+        if !decision.is_meant() {
             return shown;
         }
+        shown.fires = true;
         if destination.paused {
             shown
                 .reason
                 .push_str("; the destination is paused, so that it would wait");
         }
-        let record = judged.record.clone();
+        if let Some(breach) = &judged.record.rejected {
+            shown.refused = Some(validation::rejection(breach));
+            return shown;
+        }
+        let mut record = judged.record.clone();
+        if !destination.view.is_empty() {
+            let before = as_json(&record.event);
+            destination.view.apply(&mut record, &mut BTreeMap::new());
+            shown.changes = changes::between(&before, &as_json(&record.event));
+        }
         let Encoding {
             requests, mut refused, ..
         } = destination.vendor.encode(&[record], now_ms);

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     clock,
+    deduplication::Deduplication,
     delivery::{
         Parts as DeliveryParts, Supervisor,
         addresses::AddressPolicy,
@@ -175,6 +176,7 @@ impl<'s> Site<'s> {
                 log: Arc::clone(&log) as _,
                 transport: Arc::new(HttpClient::new(AddressPolicy::AllowAll).unwrap()),
                 dead_letters: Arc::new(DeadLetters::in_memory(1 << 20)),
+                erasures: Arc::default(),
                 metrics: Arc::clone(&metrics),
                 tracer: tracer.clone(),
                 board: Arc::new(Board::new()),
@@ -186,7 +188,9 @@ impl<'s> Site<'s> {
         delivery.apply(&plan);
         let plan = Arc::new(ArcSwap::from_pointee(plan));
         let limits = Limits::default();
-        let intake = Arc::new(Intake::new(Arc::clone(&plan), log, tracer, metrics, &limits));
+        let deduplication = Arc::new(Deduplication::in_memory());
+        let intake = Intake::new(Arc::clone(&plan), log, deduplication, tracer, metrics, &limits);
+        let intake = Arc::new(intake);
         let one = NonZeroUsize::MIN;
         let server = Server::start(([127, 0, 0, 1], 0).into(), one, limits, move || intake.worker()).unwrap();
         Gateway {

@@ -3,6 +3,8 @@
 mod advertising;
 mod analytics;
 mod google_cloud;
+mod recipient;
+mod sent;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ pub use self::{
     },
     analytics::Ga4,
     google_cloud::{BigQuery, PubSub},
+    sent::{Form, Listed, Sent},
     webhook::{Webhook, WebhookFormat},
 };
 use super::DestinationSpec;
@@ -23,11 +26,14 @@ use crate::{
 };
 
 /// What a vendor is for.
-enum Purpose {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
     /// Advertising, which needs consent by default.
     Advertising,
-    /// Anything else.
-    Other,
+    /// Measuring how a site is used.
+    Analytics,
+    /// Systems of one's own.
+    OwnSystems,
 }
 
 /// What a vendor's block tells of itself.
@@ -57,7 +63,9 @@ macro_rules! vendors {
                 }
             }
 
-            const fn purpose(self) -> Purpose {
+            /// What it gets events for.
+            #[must_use]
+            pub const fn purpose(self) -> Purpose {
                 match self {
                     $(Self::$Block(_) => Purpose::$purpose,)*
                 }
@@ -90,15 +98,15 @@ macro_rules! vendors {
 }
 
 vendors! {
-    "ga4" => Ga4, ga4, Other;
+    "ga4" => Ga4, ga4, Analytics;
     "metaConversions" => MetaConversions, meta_conversions, Advertising;
     "tiktokEvents" => TiktokEvents, tiktok_events, Advertising;
     "linkedinConversions" => LinkedinConversions, linkedin_conversions, Advertising;
     "pinterestConversions" => PinterestConversions, pinterest_conversions, Advertising;
     "googleAds" => GoogleAds, google_ads, Advertising;
-    "pubSub" => PubSub, pub_sub, Other;
-    "bigQuery" => BigQuery, big_query, Other;
-    "webhook" => Webhook, webhook, Other;
+    "pubSub" => PubSub, pub_sub, OwnSystems;
+    "bigQuery" => BigQuery, big_query, OwnSystems;
+    "webhook" => Webhook, webhook, OwnSystems;
     "snapchatConversions" => SnapchatConversions, snapchat_conversions, Advertising;
 }
 

@@ -11,6 +11,9 @@
 mod expire;
 mod outcome;
 
+#[cfg(test)]
+pub(super) use outcome::letter;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::{
@@ -29,6 +32,7 @@ use super::{
 use crate::{
     log::{DestinationId, Ending, Position, Reader, Stored},
     metrics::DestinationMetrics,
+    pipeline::transform::View,
     plan::PlannedDestination,
     status::{CredentialsReason, Delivery, DestinationBoard},
     traces::spans::{Carrier, DeliverySpan},
@@ -50,8 +54,8 @@ const AGE_CHECK: Duration = Duration::from_secs(1);
 pub(super) enum Order {
     /// Deliver in this form.
     Deliver(Arc<PlannedDestination>),
-    /// Not configured any more: keep the backlog.
-    Rest,
+    /// Not configured any more: keep the backlog. What has to be given up of it is shelved as this view shows it.
+    Rest(View),
     /// The gateway stops: deliver what goes at once, until this time.
     Drain(Instant),
 }
@@ -74,8 +78,12 @@ pub(super) struct Lane {
     expiry: watch::Receiver<Option<Position>>,
     metrics: DestinationMetrics,
     board: Arc<DestinationBoard>,
+    /// Requests to erase.
+    erased: watch::Receiver<u64>,
 
     form: Option<Arc<PlannedDestination>>,
+    /// What the destination sees, and so what its dead letters hold.
+    view: View,
     drain_until: Option<Instant>,
     gate: Gate,
 
@@ -120,12 +128,14 @@ impl Lane {
         Self {
             metrics: parts.metrics.destination(&name),
             board: parts.board.destination(&name),
+            erased: parts.erasures.changes(),
             name,
             id,
             parts,
             orders,
             expiry,
             form: None,
+            view: View::default(),
             drain_until: None,
             gate: Gate::default(),
             reader: None,
@@ -176,6 +186,7 @@ impl Lane {
                         self.expire(before).await;
                     }
                 }
+                Ok(()) = self.erased.changed() => self.forget_erased(),
                 Ok(()) = head.changed(), if waits_for_head => self.at_head = false,
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
@@ -195,10 +206,17 @@ impl Lane {
                     self.gate.reset();
                     self.queue.unprepare();
                     self.queue.hurry(Instant::now());
+                    self.view = form.view.clone();
                     self.form = Some(form);
                 }
             }
-            Order::Rest => self.form = None,
+            Order::Rest(view) => {
+                // The last view that is known, when the configuration says nothing of it any more.
+                if !view.is_empty() {
+                    self.view = view;
+                }
+                self.form = None;
+            }
             Order::Drain(until) => self.drain_until = Some(until),
         }
         self.show();
@@ -209,6 +227,10 @@ impl Lane {
         loop {
             while let Some(returned) = self.under_way.try_join_next() {
                 self.came_back(returned);
+            }
+            if self.erased.has_changed().unwrap_or(false) {
+                self.erased.mark_unchanged();
+                self.forget_erased();
             }
             let now = Instant::now();
             self.age_out(now);
@@ -392,16 +414,36 @@ impl Lane {
             max_age_ms: i64::try_from(form.delivery.max_age.as_millis()).unwrap_or(i64::MAX),
             attempts,
             failure,
+            erasures: Arc::clone(&self.parts.erasures),
         }
+    }
+
+    /// Somebody's events are erased: those that wait here are settled now, those in the log when they are read.
+    fn forget_erased(&mut self) {
+        let erasures = &self.parts.erasures;
+        let is_erased = |event: &Stored| erasures.covers_encoded(&event.payload);
+        let mut gone = self.queue.forget(is_erased);
+        self.batch.retain(|event| {
+            let goes = is_erased(event);
+            gone.extend(goes.then_some(event.position));
+            !goes
+        });
+        self.end_erased(gone);
+    }
+
+    fn end_erased(&mut self, gone: Vec<Position>) {
+        self.endings
+            .extend(gone.into_iter().map(|position| (position, Ending::Erased)));
     }
 
     /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters.
     fn pack(&mut self, form: &PlannedDestination, events: &[Stored], with: &Circumstances) {
-        let packed = pack(&*form.vendor, events, with);
+        let packed = pack(form, events, with);
         for parcel in packed.parcels {
             self.queue.push(parcel);
         }
         self.doomed.extend(packed.doomed);
+        self.end_erased(packed.erased);
         for (expression, times) in packed.expression_errors {
             self.parts.metrics.expression_errors(&self.name, &expression, times);
         }
@@ -424,8 +466,9 @@ impl Lane {
         for parcel in self.queue.extract(|parcel| parcel.oldest_ms < limit) {
             let due = parcel.due;
             let with = self.circumstances(&form, now, parcel.attempts, parcel.failure);
-            let mut packed = pack(&*form.vendor, &parcel.events, &with);
+            let mut packed = pack(&form, &parcel.events, &with);
             self.doomed.append(&mut packed.doomed);
+            self.end_erased(std::mem::take(&mut packed.erased));
             for mut young in packed.parcels {
                 young.due = due;
                 self.queue.push(young);

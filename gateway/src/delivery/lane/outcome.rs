@@ -15,6 +15,7 @@ use crate::{
     destinations::Outcome,
     log::{Ending, Stored},
     metrics::CallCode,
+    pipeline::transform::View,
     status::{CredentialsReason, Delivery},
 };
 
@@ -233,12 +234,29 @@ impl Lane {
     /// Shelves the doomed as dead letters; what finds no room there has expired. If the disk refuses, they wait, except
     /// those that have to make room.
     pub(super) async fn bury(&mut self) {
-        let doomed = std::mem::take(&mut self.doomed);
+        let erasures = Arc::clone(&self.parts.erasures);
+        let mut requests = erasures.changes();
+        let (erased, doomed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doomed)
+            .into_iter()
+            .partition(|doomed| erasures.covers_encoded(&doomed.event.payload));
+        self.end_erased(erased.iter().map(|doomed| doomed.event.position).collect());
         let time_ms = (self.parts.now_ms)();
-        let letters: Vec<Letter> = doomed.iter().map(|doomed| letter(doomed, time_ms)).collect();
+        let letters: Vec<Letter> = doomed
+            .iter()
+            .map(|doomed| letter(doomed, &self.view, time_ms))
+            .collect();
         let (store, name) = (Arc::clone(&self.parts.dead_letters), Arc::clone(&self.name));
         // The sync may take a while: not on a thread that sends.
-        let shelved = tokio::task::spawn_blocking(move || store.append(&name, &letters)).await;
+        let shelved = tokio::task::spawn_blocking(move || {
+            let shelved = store.append(&name, &letters);
+            // A request to erase may have searched the shelves just before.
+            if requests.has_changed().unwrap_or(false) {
+                requests.mark_unchanged();
+                store.remove_erased(&erasures)?;
+            }
+            shelved
+        })
+        .await;
         match shelved {
             Ok(Ok(kept)) => {
                 if let Some(first) = doomed.first() {
@@ -299,14 +317,25 @@ impl Lane {
     }
 }
 
-fn letter(doomed: &Doomed, time_ms: i64) -> Letter {
+/// The letter of an event, as the destination sees it. An event that cannot be read cannot be shown so: its bytes are not
+/// kept then.
+pub(crate) fn letter(doomed: &Doomed, view: &View, time_ms: i64) -> Letter {
+    let mut message = doomed.message.clone();
+    let payload = if view.is_empty() {
+        doomed.event.payload.to_vec()
+    } else {
+        view.of_payload(&doomed.event.payload).unwrap_or_else(|_| {
+            message.push_str("; the event itself is not kept, since its transformations cannot be made");
+            Vec::new()
+        })
+    };
     Letter {
         time_ms,
         reason: doomed.reason,
-        message: doomed.message.clone(),
+        message,
         code: doomed.code.clone(),
         attempts: doomed.attempts,
-        payload: doomed.event.payload.to_vec(),
+        payload,
     }
 }
 

@@ -113,7 +113,7 @@ impl Collect {
         hit.shared("v", "2");
         hit.shared("tid", self.measurement_id.as_str());
         for (name, value) in event.fields().iter() {
-            if !NOT_SENT.contains(&name) && !is_of_the_client(event, name, value) {
+            if !NOT_SENT.contains(&name) && !is_of_the_client(event, name, value) && !is_of_the_pipeline(name, value) {
                 add_field(&mut hit, name, value);
             }
         }
@@ -174,6 +174,12 @@ fn is_of_the_client(event: &Event<'_>, name: &str, value: &Value<'_>) -> bool {
             .is_some_and(|location| location.host_str() == Some(text)),
         _ => false,
     }
+}
+
+/// Whether the gateway found it out itself: GA judges bots, places and devices by its own lights. A parameter of the tag's
+/// that has such a name is no object.
+fn is_of_the_pipeline(name: &str, value: &Value<'_>) -> bool {
+    [field::X_BOT, field::GEO, field::DEVICE].contains(&name) && value.as_map().is_some()
 }
 
 /// When a UUIDv7 was made, unix milliseconds (RFC 9562 section 5.7).

@@ -259,3 +259,24 @@ fn an_event_that_was_no_hit_becomes_one() {
         expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     );
 }
+
+#[test]
+fn what_the_pipeline_found_out_does_not_go_to_google() {
+    let found = json!({
+        "event_name": "page_view", "client_id": "1.2", "x_bot": {"score": 90, "reason": "crawler"},
+        "geo": {"country": "DE"}, "device": {"category": "desktop"},
+    });
+    let sent = collect().encode(&[record(found.clone())], NOW_MS);
+    let url = sent.requests[0].request.url.as_str();
+    assert!(
+        !url.contains("x_bot") && !url.contains("geo") && !url.contains("device"),
+        "{url}"
+    );
+    let body = &bodies(&protocol().encode(&[record(found)], NOW_MS))[0];
+    assert_eq!(body["events"][0]["params"], json!({"engagement_time_msec": 1}));
+    // Parameters of the tag's own that are called so.
+    let own = json!({"event_name": "page_view", "client_id": "1.2", "geo": "north", "device": "till"});
+    let sent = collect().encode(&[record(own)], NOW_MS);
+    let url = sent.requests[0].request.url.as_str();
+    assert!(url.contains("ep.geo=north") && url.contains("ep.device=till"), "{url}");
+}

@@ -20,9 +20,9 @@ use url::Url;
 
 use self::user_ids::{ID_TYPES, user_ids};
 use super::{
-    Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
-    USER_AGENT, answer,
-    batches::{self, Room},
+    Authentication, Built, Destination, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response, USER_AGENT,
+    answer,
+    batches::{self, Frame},
     commerce::{self, json_number},
     identity::UserData,
     json::{filled, get, texts, whole, written},
@@ -48,6 +48,8 @@ const LIMITS: Limits = Limits {
     max_events: 5_000,
     max_bytes: 4_000_000,
 };
+/// What stands around the events.
+const FRAME: Frame = Frame::new(r#"{"elements":"#, "}");
 /// What LinkedIn takes no older events than (sheet, section 2).
 const MAX_AGE_MS: i64 = 90 * 24 * 3_600_000;
 /// The wait before another try with a version that LinkedIn has ended: only a change of the manifest helps, which is
@@ -281,31 +283,8 @@ impl Destination for LinkedinConversions {
     }
 
     fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding {
-        let (mut encoding, mut failures) = (Encoding::default(), Failures::default());
-        let mut encoded = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            match self.event(record, &mut failures, now_ms) {
-                Ok(event) => encoded.push((index, event)),
-                Err(reason) => encoding.refused.push((index, reason)),
-            }
-        }
-        let room = Room {
-            events: LIMITS.max_events,
-            bytes: LIMITS.max_bytes,
-            overhead: r#"{"elements":}"#.len(),
-        };
-        let (batches, too_large) = batches::fill(encoded, room);
-        let refused = too_large
-            .into_iter()
-            .map(|index| (index, "is larger than the 4 MB of a request".into()));
-        encoding.refused.extend(refused);
-        encoding.requests.extend(batches.into_iter().map(|batch| Encoded {
-            request: self.request(format!(r#"{{"elements":{}}}"#, batch.array()).into()),
-            events: batch.events,
-            ordering_key: None,
-        }));
-        encoding.expression_errors = failures.into_counts();
-        encoding
+        let event = |record: &Record<'_>, failures: &mut Failures| self.event(record, failures, now_ms);
+        batches::encode(records, LIMITS, &FRAME, event, |body| self.request(body))
     }
 
     /// Sheet, section 5.

@@ -6,6 +6,7 @@
 mod answer;
 mod event;
 
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{
     HeaderMap, HeaderValue, Method,
@@ -17,9 +18,8 @@ use tagfleet_crds::destination as crd;
 use url::Url;
 
 use super::{
-    Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
-    USER_AGENT,
-    batches::{self, Batch, Room},
+    Authentication, Built, Destination, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response, USER_AGENT,
+    batches::{self, Frame},
     mapping::{Failures, Json},
     with_endpoint,
 };
@@ -27,10 +27,11 @@ use crate::{record::Record, secret::Secret};
 
 /// The version of the Graph API that this release was tested with (section 1).
 const VERSION: &str = "v25.0";
-/// Events in one request (section 1).
-const MAX_EVENTS: usize = 1000;
-/// Bytes of one request. Meta names no bound; a few megabytes keep a request within its timeout.
-const MAX_BYTES: usize = 4_000_000;
+/// Up to 1,000 events (section 1). Meta names no size; a few megabytes keep a request within its timeout.
+const LIMITS: Limits = Limits {
+    max_events: 1_000,
+    max_bytes: 4_000_000,
+};
 /// Who sends, at most 23 characters (section 1, `partner_agent`).
 const PARTNER_AGENT: &str = concat!("tagfleet-", env!("CARGO_PKG_VERSION"));
 
@@ -90,44 +91,38 @@ fn appsecret_proof(app_secret: &Secret, token: &Secret) -> Option<String> {
 
 impl Meta {
     /// What a request has beside its events.
-    fn frame(&self) -> Json {
-        let mut frame = Json::new();
+    fn frame(&self) -> Frame {
+        let mut members = Json::new();
         if let Some(code) = &self.test_event_code {
-            frame.insert("test_event_code".to_owned(), json!(code));
+            members.insert("test_event_code".to_owned(), json!(code));
         }
-        frame.insert("partner_agent".to_owned(), json!(PARTNER_AGENT));
-        frame
+        members.insert("partner_agent".to_owned(), json!(PARTNER_AGENT));
+        let members = serde_json::Value::Object(members).to_string();
+        Frame {
+            before: r#"{"data":"#.into(),
+            after: format!(",{}", members.trim_start_matches('{')).into(),
+        }
     }
 
-    fn request(&self, batch: Batch) -> Encoded {
-        let frame = serde_json::Value::Object(self.frame()).to_string();
-        let members = frame.trim_start_matches('{');
-        let body = format!("{{\"data\":{},{members}", batch.array());
+    fn request(&self, body: Bytes) -> Request {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, self.authorization.clone());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::USER_AGENT, USER_AGENT);
-        Encoded {
-            request: Request {
-                method: Method::POST,
-                url: self.url.clone(),
-                headers,
-                body: body.into(),
-                authentication: Authentication::None,
-                protocol: Protocol::Http,
-            },
-            events: batch.events,
-            ordering_key: None,
+        Request {
+            method: Method::POST,
+            url: self.url.clone(),
+            headers,
+            body,
+            authentication: Authentication::None,
+            protocol: Protocol::Http,
         }
     }
 }
 
 impl Destination for Meta {
     fn limits(&self) -> Limits {
-        Limits {
-            max_events: MAX_EVENTS,
-            max_bytes: MAX_BYTES,
-        }
+        LIMITS
     }
 
     fn wants(&self, event_name: &str) -> bool {
@@ -135,25 +130,11 @@ impl Destination for Meta {
     }
 
     fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding {
-        let (mut encoding, mut failures) = (Encoding::default(), Failures::default());
-        let mut encoded = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            match self.options.event(record, now_ms, &mut failures) {
-                Ok(event) => encoded.push((index, serde_json::Value::Object(event).to_string())),
-                Err(reason) => encoding.refused.push((index, reason)),
-            }
-        }
-        let room = Room {
-            events: MAX_EVENTS,
-            bytes: MAX_BYTES,
-            overhead: serde_json::Value::Object(self.frame()).to_string().len() + "{\"data\":,".len(),
+        let event = |record: &Record<'_>, failures: &mut Failures| {
+            let event = self.options.event(record, now_ms, failures)?;
+            Ok(serde_json::Value::Object(event).to_string())
         };
-        let (batches, too_large) = batches::fill(encoded, room);
-        let too_large = too_large.into_iter().map(|index| (index, "is larger than 4 MB".into()));
-        encoding.refused.extend(too_large);
-        encoding.requests = batches.into_iter().map(|batch| self.request(batch)).collect();
-        encoding.expression_errors = failures.into_counts();
-        encoding
+        batches::encode(records, LIMITS, &self.frame(), event, |body| self.request(body))
     }
 
     fn classify(&self, response: &Response) -> Outcome {

@@ -340,7 +340,7 @@ fn a_batch_of_more_than_a_thousand_takes_two_requests() {
     let encoding = meta().encode(&records, NOW_MS);
     let sizes: Vec<usize> = encoding.requests.iter().map(|encoded| encoded.events.len()).collect();
     assert_eq!(sizes, [1000, 1]);
-    let large = page_view(json!({"page_location": format!("https://shop.example/{}", "x".repeat(MAX_BYTES))}));
+    let large = page_view(json!({"page_location": format!("https://shop.example/{}", "x".repeat(LIMITS.max_bytes))}));
     let encoding = meta().encode(&[page_view(json!({})), large], NOW_MS);
     assert_eq!(
         (encoding.requests[0].events.as_slice(), encoding.refused[0].0),

@@ -18,9 +18,9 @@ use tagfleet_expressions::Value;
 use url::Url;
 
 use super::{
-    Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
-    USER_AGENT, answer,
-    batches::{self, Room},
+    Authentication, Built, Destination, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response, USER_AGENT,
+    answer,
+    batches::{self, Frame},
     commerce::{self, Item, json_number},
     identity::{self, Address, EmailRule, NameRule, PhoneRule, UserData},
     json::{filled, get, list, member, non_empty, object, plain, texts, whole, written},
@@ -42,6 +42,8 @@ const LIMITS: Limits = Limits {
     max_events: 1_000,
     max_bytes: 4_000_000,
 };
+/// What stands around the events.
+const FRAME: Frame = Frame::new(r#"{"data":"#, "}");
 
 /// The vendor.
 struct PinterestConversions {
@@ -283,31 +285,8 @@ impl Destination for PinterestConversions {
     }
 
     fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding {
-        let (mut encoding, mut failures) = (Encoding::default(), Failures::default());
-        let mut encoded = Vec::with_capacity(records.len());
-        for (index, record) in records.iter().enumerate() {
-            match self.event(record, &mut failures, now_ms) {
-                Ok(event) => encoded.push((index, event)),
-                Err(reason) => encoding.refused.push((index, reason)),
-            }
-        }
-        let room = Room {
-            events: LIMITS.max_events,
-            bytes: LIMITS.max_bytes,
-            overhead: r#"{"data":}"#.len(),
-        };
-        let (batches, too_large) = batches::fill(encoded, room);
-        let refused = too_large
-            .into_iter()
-            .map(|index| (index, "is larger than the 4 MB of a request".into()));
-        encoding.refused.extend(refused);
-        encoding.requests.extend(batches.into_iter().map(|batch| Encoded {
-            request: self.request(format!(r#"{{"data":{}}}"#, batch.array()).into()),
-            events: batch.events,
-            ordering_key: None,
-        }));
-        encoding.expression_errors = failures.into_counts();
-        encoding
+        let event = |record: &Record<'_>, failures: &mut Failures| self.event(record, failures, now_ms);
+        batches::encode(records, LIMITS, &FRAME, event, |body| self.request(body))
     }
 
     /// Sheet, section 6.

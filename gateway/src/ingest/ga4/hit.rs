@@ -208,10 +208,11 @@ impl<'r> Hit<'r> {
                 fields.insert_new(name, members);
             }
         }
-        sender.complete(&mut fields, Connection::Visitor);
+        let has_own_id = sender.complete(&mut fields, Connection::Visitor);
         Ok(ClaimedEvent {
             event: Event::from(fields.into_map()),
             consent,
+            has_own_id,
         })
     }
 

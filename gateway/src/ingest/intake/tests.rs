@@ -7,7 +7,10 @@
     clippy::string_slice
 )]
 
+mod repeats;
+
 use std::{
+    collections::BTreeSet,
     io::{ErrorKind, Read, Write},
     net::TcpStream as Socket,
     num::NonZeroUsize,
@@ -44,6 +47,7 @@ fn clients() -> Vec<Client> {
             "server",
             ClientKind::MeasurementProtocol(MeasurementProtocol {
                 api_secret: Some(secret),
+                measurement_ids: Vec::new(),
             }),
         ),
         (
@@ -76,6 +80,15 @@ struct Gateway {
 
 /// A gateway into this log, its one destination `orders` taking every event. `change` has the last word on the plan.
 fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) -> Gateway {
+    gateway_with(log, limits, Arc::new(Deduplication::in_memory()), change)
+}
+
+fn gateway_with(
+    log: SharedLog,
+    limits: Limits,
+    deduplication: Arc<Deduplication>,
+    change: impl FnOnce(&mut Plan),
+) -> Gateway {
     let orders = testing::destination("orders", log.register("orders").unwrap(), &[]);
     let mut plan = testing::plan("v1", clients(), vec![orders]);
     change(&mut plan);
@@ -84,6 +97,7 @@ fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) 
     let intake = Arc::new(Intake::new(
         Arc::clone(&plan),
         Arc::clone(&log),
+        deduplication,
         Tracer::new(metrics.trace_spans_dropped()).0,
         Arc::clone(&metrics),
         &limits,
@@ -175,6 +189,7 @@ impl Gateway {
                 ledgers: Default::default(),
                 usage: self.log.usage(),
                 dead_letters: Default::default(),
+                deliveries: Default::default(),
                 now_ms: 0,
                 now: Instant::now(),
             })
@@ -579,4 +594,39 @@ async fn an_event_counts_when_its_sender_went_away_before_the_answer() {
         }
     };
     tokio::time::timeout(PATIENCE, counted).await.expect("the event counts");
+}
+
+#[tokio::test]
+async fn ten_thousand_hits_with_random_names_add_no_series() {
+    let log = Arc::new(MemoryLog::open(64 * 1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_into(log, Limits::default(), |_| {});
+    let series = || -> BTreeSet<String> {
+        let text = gateway.metrics();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect()
+    };
+    // One of each kind first, so that what it may make is there.
+    let send = |name: &str| {
+        let hit = format!("{HIT}{name}&cid={name}.1&ep.{name}={name}&epn.{name}=1&dl=https%3A%2F%2F{name}.example");
+        let app = format!(r#"{{"event_name": "{name}", "client_id": "{name}", "{name}": "{name}"}}"#);
+        let path = format!("/{name}?{name}={name}");
+        [
+            gateway
+                .get(&hit, &[&format!("X-{name}: {name}"), &format!("User-Agent: {name}")])
+                .status,
+            gateway.ask("POST", "/v1/events", &[], &app).status,
+            gateway.get(&path, &[]).status,
+            gateway.get(&format!("/g/collect?v=2&tid={name}&en={name}"), &[]).status,
+        ]
+    };
+    assert_eq!(send("first"), [204, 204, 404, 403]);
+    let before = series();
+    for number in 0..2_500_u64 {
+        // Spread over all 64 bits: no two names alike.
+        send(&format!("n{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    }
+    assert_eq!(series(), before);
+    gateway.assert_metric(r#"tagfleet_requests_total{client="web",code="204",tagging_container="shop"} 2501"#);
 }

@@ -12,6 +12,7 @@
 )]
 
 mod page;
+mod privacy;
 mod server;
 
 use std::{
@@ -24,7 +25,7 @@ use std::{
 use clap::Parser;
 use tagfleet_tests::{
     load::{Latency, Load, Report},
-    process, section,
+    ports, process, section,
     sink::Sink,
     wait,
 };
@@ -87,6 +88,14 @@ impl Settings {
             run.us_per_hit
         );
         run
+    }
+
+    /// The gateway's rate at full speed with these lines of the container's `spec`; `buffer.memory`.
+    fn with(&self, spec: &str) -> f64 {
+        let nobody = format!("http://{}/", ports::free());
+        let delivery = "  delivery: {retry: {initialBackoff: 60s}}";
+        let server = Server::gateway_with(Kind::Memory, spec, &[nobody], delivery);
+        self.load(&server, &["--max"]).report.rate
     }
 
     /// A fresh server at a fixed rate.
@@ -166,6 +175,13 @@ struct Delivered {
     us_per_event: f64,
 }
 
+/// What privacy costs.
+struct Privacy {
+    steps: privacy::StepCosts,
+    /// Hits a second without any step and with all of them, round by round.
+    everything: Vec<(f64, f64)>,
+}
+
 /// A gateway's runs, each with the nginx run before it.
 struct Pairs {
     kind: Kind,
@@ -235,10 +251,24 @@ fn main() {
             .collect();
         (destinations, runs)
     });
+    println!("Privacy:");
+    let steps = privacy::steps(settings.rounds);
+    let everything: Vec<(f64, f64)> = (0..settings.rounds)
+        .map(|_| (settings.with(privacy::NOTHING), settings.with(privacy::ALL)))
+        .inspect(|(without, with)| println!("  without any: {without:.0} hits/s, with all: {with:.0} hits/s"))
+        .collect();
     println!("Memory:");
     let (idle, peak) = settings.memory();
 
-    let text = page::write(&settings, &load_before, &pairs, &latencies, &delivered, idle, peak);
+    let text = page::write(
+        &settings,
+        &load_before,
+        &pairs,
+        &latencies,
+        &delivered,
+        &Privacy { steps, everything },
+        (idle, peak),
+    );
     let out = settings
         .out
         .unwrap_or_else(|| process::repository().join("docs/benchmarks.md"));

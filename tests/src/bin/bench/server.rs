@@ -96,7 +96,12 @@ impl Server {
 
     /// The gateway with webhook destinations at these URLs.
     pub(crate) fn gateway(kind: Kind, urls: &[String], delivery: &str) -> Self {
-        let mut manifests = Manifests::new().container(kind.buffer());
+        Self::gateway_with(kind, "", urls, delivery)
+    }
+
+    /// The same with further lines of the container's `spec`.
+    pub(crate) fn gateway_with(kind: Kind, spec: &str, urls: &[String], delivery: &str) -> Self {
+        let mut manifests = Manifests::new().container(&format!("{spec}{}", kind.buffer()));
         for (number, url) in urls.iter().enumerate() {
             manifests = manifests.webhook(&format!("destination-{}", number + 1), url, delivery);
         }

@@ -1,0 +1,79 @@
+//! Reading a text character by character as a person would: what a URL writes in percent-encoding counts as what it stands
+//! for.
+
+/// What a place in a text stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// A digit.
+    Digit(u8),
+    /// A letter of ASCII, in upper case.
+    Letter(u8),
+    /// White space, no-break space included.
+    Space,
+    /// A hyphen or a dash.
+    Dash,
+    /// Any other character of ASCII.
+    Other(u8),
+    /// A character outside ASCII.
+    Foreign,
+}
+
+impl Sign {
+    /// Whether codes are made of it. Scripts that write no blanks put a number right behind a word.
+    pub(super) fn is_word(self) -> bool {
+        matches!(self, Self::Digit(_) | Self::Letter(_))
+    }
+}
+
+/// The sign at a byte, and how many bytes it takes; none at the end.
+pub(super) fn sign(text: &[u8], at: usize) -> Option<(Sign, usize)> {
+    let first = *text.get(at)?;
+    if first == b'%'
+        && let Some(byte) = encoded(text, at)
+    {
+        // A character outside ASCII takes several; each by itself is foreign.
+        return Some((ascii(byte), 3));
+    }
+    if first.is_ascii() {
+        return Some((ascii(first), 1));
+    }
+    // No-break spaces and dashes, as word processors put them into numbers.
+    let rest = text.get(at..).unwrap_or_default();
+    Some(match rest {
+        [0xC2, 0xA0, ..] => (Sign::Space, 2),
+        [0xE2, 0x80, 0xAF, ..] => (Sign::Space, 3),
+        [0xE2, 0x80, 0x90..=0x95, ..] => (Sign::Dash, 3),
+        _ => (Sign::Foreign, 1),
+    })
+}
+
+/// The byte that `%XX` at this place stands for.
+pub(super) fn encoded(text: &[u8], at: usize) -> Option<u8> {
+    let [b'%', high, low] = text.get(at..at.checked_add(3)?)? else {
+        return None;
+    };
+    let digit = |digit: u8| (digit as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(*high)? << 4 | digit(*low)?)
+}
+
+/// The sign before a byte.
+pub(super) fn sign_before(text: &[u8], at: usize) -> Option<Sign> {
+    if let Some(start) = at.checked_sub(3)
+        && encoded(text, start).is_some()
+    {
+        return sign(text, start).map(|(sign, _)| sign);
+    }
+    let last = *text.get(at.checked_sub(1)?)?;
+    Some(if last.is_ascii() { ascii(last) } else { Sign::Foreign })
+}
+
+fn ascii(byte: u8) -> Sign {
+    match byte {
+        b'0'..=b'9' => Sign::Digit(byte - b'0'),
+        b'a'..=b'z' | b'A'..=b'Z' => Sign::Letter(byte.to_ascii_uppercase()),
+        b' ' | b'\t' => Sign::Space,
+        b'-' => Sign::Dash,
+        0..=0x7f => Sign::Other(byte),
+        _ => Sign::Foreign,
+    }
+}
