@@ -31,6 +31,7 @@ pub mod status;
 pub mod traces;
 
 pub mod hashing;
+pub mod hold;
 pub mod secret;
 
 pub mod cli;

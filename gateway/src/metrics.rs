@@ -4,6 +4,7 @@
 //! touches is resolved once per plan ([`ClientMetrics`]); what the log knows better than any counter of this process is
 //! read from it at scrape time (`scrape.rs`).
 
+mod consent;
 mod scrape;
 
 use std::{
@@ -23,7 +24,11 @@ use tagfleet_process::metrics::{REQUEST_SECONDS, Registrar};
 pub use scrape::Sources;
 pub(crate) use scrape::lag;
 
-use crate::{pipeline::validation, plan::Plan, status::Totals};
+use crate::{
+    pipeline::{consent::Resolved, validation},
+    plan::Plan,
+    status::Totals,
+};
 
 /// Seconds that resolve what vendors take, up to the usual timeouts.
 const DELIVERY_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -65,6 +70,10 @@ pub struct Metrics {
     expression_errors: IntCounterVec,
     /// `tagfleet_invalid_events_total` by rule.
     invalid_events: IntCounterVec,
+    /// `tagfleet_consent_decisions_total` by source, signal and state.
+    consent_decisions: consent::Decisions,
+    /// `tagfleet_held_events`.
+    held_events: IntGauge,
     /// `tagfleet_trace_spans_dropped_total`.
     trace_spans_dropped: IntCounter,
     derived: Mutex<Derived>,
@@ -156,6 +165,11 @@ impl Metrics {
                  the first.",
                 &["rule"],
             )?,
+            consent_decisions: consent::Decisions::new(&registrar)?,
+            held_events: registrar.add(IntGauge::new(
+                "tagfleet_held_events",
+                "Events that wait in memory for their visitor's decision on consent.",
+            )?)?,
             trace_spans_dropped: registrar.add(IntCounter::new(
                 "tagfleet_trace_spans_dropped_total",
                 "Spans of traces that did not reach the collector.",
@@ -250,6 +264,17 @@ impl Metrics {
     /// Drops the refusals of objects that are no longer in the configuration.
     pub fn retain_config_errors(&self, keep: impl Fn(&str) -> bool) {
         retain(&self.config_errors, "object", keep);
+    }
+
+    /// Counts who decided on the consent of an accepted event, and how.
+    pub fn consent_decided(&self, resolved: &Resolved) {
+        self.consent_decisions.count(resolved);
+    }
+
+    /// The gauge of the events that wait for a decision on consent.
+    #[must_use]
+    pub fn held_events(&self) -> IntGauge {
+        self.held_events.clone()
     }
 
     /// Counts the spans of traces that did not reach the collector.

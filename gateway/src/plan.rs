@@ -14,7 +14,7 @@ use crate::{
     deduplication::KeyMaker,
     destinations::Destination,
     log::DestinationId,
-    pipeline::{lookup::LookupTables, policies::Policies, transform::View},
+    pipeline::{lookup::LookupTables, policies::Policies, sampling::Sample, transform::View},
 };
 
 /// Everything that ingest, pipeline and delivery read of the configuration.
@@ -71,6 +71,10 @@ pub struct PlannedDestination {
     pub trigger: Trigger,
     /// The consent that an event needs to be sent: each of these granted.
     pub requires: Vec<ConsentSignal>,
+    /// `consent.onDenied: Anonymize`: an event without that consent is sent without identifiers.
+    pub anonymize: bool,
+    /// `samplePercent`; none: everybody.
+    pub sample: Option<Sample>,
     /// What it sees of an event.
     pub view: View,
     /// How it is sent to.

@@ -16,12 +16,15 @@ use crate::{
         mapping::{self, Mapping},
     },
     event::Event,
-    ingest::{Client, cors::Cors},
+    ingest::{Client, cookies::CookieNames, cors::Cors},
     log::DestinationId,
     pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
     record::Record,
 };
+
+/// No cookies but the known tracking cookies, for a request.
+pub(crate) static NO_COOKIES: CookieNames = CookieNames::none();
 
 /// A plan of the container `shop` with these clients and destinations, everything else at its default.
 pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<PlannedDestination>) -> Plan {
@@ -56,6 +59,8 @@ pub(crate) fn destination(name: &str, id: DestinationId, events: &[&str]) -> Pla
             when: None,
         },
         requires: Vec::new(),
+        anonymize: false,
+        sample: None,
         view: View::default(),
         delivery: DeliverySettings {
             max_events: 10,

@@ -137,7 +137,7 @@ fn erase_works_on_the_folder_of_a_gateway_that_is_stopped() {
 fn serve_starts_with_no_refused_manifest_and_names_every_mistake() {
     let (code, text) = code_and_text(&["serve", "--manifests", "tests/bad-input/not-in-force.yaml"]);
     assert_eq!(code, Some(1));
-    for field in ["spec.identity", "spec.consent", "spec.samplePercent"] {
+    for field in ["spec.identity", "spec.deduplication"] {
         assert!(
             text.contains(&format!(": {field}: is not in force in this version yet")),
             "{field}: {text}"

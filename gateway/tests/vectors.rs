@@ -7,7 +7,10 @@ use std::{fs, path::Path};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
 use tagfleet_gateway::{
-    ingest::{Claim, Client, ClientKind, Ga4, HitRequest, Json, JsonAuth, MeasurementProtocol, Pixel, Refusal},
+    ingest::{
+        Claim, Client, ClientKind, Ga4, HitRequest, Json, JsonAuth, MeasurementProtocol, Pixel, Refusal,
+        cookies::CookieNames,
+    },
     secret::{Secret, Secrets},
 };
 
@@ -101,6 +104,7 @@ fn actual(file: &Value, case: &Value) -> Value {
         visitor: case["visitor"].as_str().unwrap_or(VISITOR).parse().unwrap(),
         by_trusted_proxy: false,
         received_ms: RECEIVED_MS,
+        read_cookies: &CookieNames::none(),
     };
     assert!(client.owns(path), "{}: the client does not own {path}", case["name"]);
     match client.claim(&request) {
@@ -200,7 +204,7 @@ fn outcome(claim: Claim<'_>) -> Value {
             {
                 event["event_id"] = json!("<new>");
             }
-            let consent = &claimed.consent;
+            let consent = &claimed.said.signals.consent;
             let signals: Map<String, Value> = [
                 ("ad_storage", consent.ad_storage),
                 ("analytics_storage", consent.analytics_storage),

@@ -157,6 +157,13 @@ impl DestinationSpec {
         })
     }
 
+    /// Whether an event without that consent is sent without identifiers: `consent.onDenied` says so, and the vendor takes it.
+    #[must_use]
+    pub fn anonymizes(&self) -> bool {
+        let stated = self.consent.as_ref().map(|consent| consent.on_denied);
+        stated == Some(OnDenied::Anonymize) && self.vendor().is_some_and(Vendor::takes_anonymous_events)
+    }
+
     /// The share of visitors in percent: the field, or 100.
     #[must_use]
     pub fn effective_sample_percent(&self) -> f64 {

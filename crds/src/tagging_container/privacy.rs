@@ -6,6 +6,28 @@ use serde::{Deserialize, Serialize};
 use super::ConsentSignal;
 use crate::{SecretSource, common::Duration, schema::positive_duration};
 
+/// The vendors' cookies that `clickIds` sets.
+pub const CLICK_ID_COOKIES: [&str; 15] = [
+    "_fbc",
+    "_fbp",
+    "_gcl_aw",
+    "_gcl_dc",
+    "_gcl_gb",
+    "_gcl_ag",
+    "_ttp",
+    "ttclid",
+    "li_fat_id",
+    "_epik",
+    "_uetmsclkid",
+    "_scid",
+    "_scclid",
+    "twclid",
+    "_rdt_cid",
+];
+
+/// The cookie that `linker` sets.
+pub const LINKER_COOKIE: &str = "FPLC";
+
 /// The visitor's first-party cookies, set and read by the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

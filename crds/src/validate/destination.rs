@@ -10,7 +10,7 @@ use super::{
 use crate::{
     Destination, DestinationSpec, FieldPath,
     conditions::reasons,
-    destination::{GoogleAdsApi, PubSub, VENDORS, Vendor},
+    destination::{GoogleAdsApi, OnDenied, PubSub, VENDORS, Vendor},
     schema::is_topic,
 };
 
@@ -45,6 +45,7 @@ pub(super) fn validate(
     if let Some(endpoint) = vendor.common().endpoint {
         network::origin(endpoint, at.field("endpoint"), &mut report);
     }
+    consent(spec, vendor, &mut report);
     match vendor {
         Vendor::Webhook(webhook) => {
             network::url(&webhook.url, at.field("url"), &mut report);
@@ -142,6 +143,37 @@ fn containers(
             ),
         };
         report.add(severity, path, reasons::CONTAINER_NOT_FOUND, message);
+    }
+}
+
+/// Whether what lacks consent can be sent without identifiers, and whether anything ever lacks it.
+fn consent(spec: &DestinationSpec, vendor: Vendor<'_>, report: &mut Report) {
+    let on_denied = spec.consent.as_ref().map(|consent| consent.on_denied);
+    if on_denied != Some(OnDenied::Anonymize) {
+        return;
+    }
+    let at = FieldPath::spec().fields(&["consent", "onDenied"]);
+    match vendor {
+        _ if !vendor.takes_anonymous_events() => {
+            let message = match vendor {
+                Vendor::Ga4(_) => {
+                    "GA4 takes no event without a client_id by the Measurement Protocol: write Drop, or leave out \
+                     apiSecret and have hits forwarded"
+                        .to_owned()
+                }
+                _ => format!(
+                    "{} can do nothing with an event without identifiers: write Drop",
+                    vendor.name()
+                ),
+            };
+            report.error(at, reasons::INVALID, message);
+        }
+        _ if spec.effective_consent().is_empty() => report.warning(
+            at,
+            reasons::NO_EFFECT,
+            "consent.requires is empty, so that no event lacks consent: list the signals that must be granted",
+        ),
+        _ => {}
     }
 }
 

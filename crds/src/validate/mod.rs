@@ -9,6 +9,7 @@ mod data_flow;
 mod destination;
 mod enrich;
 mod expressions;
+mod identity;
 mod network;
 mod references;
 mod transformations;

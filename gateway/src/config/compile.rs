@@ -18,6 +18,7 @@ use crate::{
     log::{DestinationId, LogError},
     pipeline::{
         lookup::LookupTables,
+        sampling::Sample,
         transform::{self, Touched, Transformation, View},
     },
     plan::{ObjectInForce, Plan, PlannedDestination, Trigger, Variable},
@@ -101,6 +102,8 @@ fn planned_destination(form: &DestinationForm, id: DestinationId, view: View) ->
             when: form.when.clone(),
         },
         requires: form.spec.effective_consent(),
+        anonymize: form.spec.anonymizes(),
+        sample: Sample::of_percent(form.spec.effective_sample_percent()),
         delivery: form.delivery.clone(),
         vendor: Arc::clone(&form.vendor),
         tokens: form.tokens.clone(),

@@ -99,30 +99,33 @@ pub fn compile(
         .iter()
         .map(|wanted| client(object, wanted, world).map(Arc::new))
         .collect();
+    let identity = policies::identity(object, spec, world, &mut findings);
     let traces = telemetry::compile(object, spec, world, rules);
     if let Err(mistakes) = &traces {
         findings.extend(mistakes.iter().cloned());
     }
-    let parts = clients.zip(traces.ok()).filter(|_| !refused);
-    let form = parts.map(|(clients, traces)| ContainerForm {
-        readable: readable.clone(),
-        clients,
-        trusted_proxies: trusted_proxies(spec, rules),
-        cors: Cors::new(
-            spec.hostnames.iter().map(String::as_str),
-            spec.cors
-                .iter()
-                .flat_map(|cors| &cors.allowed_origins)
-                .map(String::as_str),
-        ),
-        policies: Arc::new(policies::compile(
-            spec,
-            &readable,
-            previous.map(|previous| &*previous.policies),
-        )),
-        traces: traces.map(Arc::new),
-        spec: spec.clone(),
-    });
+    let form = clients
+        .zip(identity)
+        .zip(traces.ok())
+        .filter(|_| !refused)
+        .map(|((clients, identity), traces)| ContainerForm {
+            readable: readable.clone(),
+            clients,
+            trusted_proxies: trusted_proxies(spec, rules),
+            cors: Cors::new(
+                spec.hostnames.iter().map(String::as_str),
+                spec.cors
+                    .iter()
+                    .flat_map(|cors| &cors.allowed_origins)
+                    .map(String::as_str),
+            ),
+            policies: Arc::new(Policies {
+                identity,
+                ..policies::compile(spec, &readable, previous.map(|previous| &*previous.policies))
+            }),
+            traces: traces.map(Arc::new),
+            spec: spec.clone(),
+        });
     Compiled {
         form,
         readable,
@@ -176,10 +179,9 @@ pub fn in_config_map(
 
 /// A client; none when its secret is missing, which validation has told, or its kind is not in force.
 fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client> {
-    let secrets = |source: &Option<SecretSource>| -> Option<Option<Secrets>> {
-        let Some(source) = source else { return Some(None) };
-        let secret = world.secret(&object.reference.namespace, &source.secret_key_ref)?;
-        Some(Some(Secrets::new(secret)))
+    let secrets = |source: &Option<SecretSource>| match source {
+        Some(source) => secrets(object, source, world).map(Some),
+        None => Some(None),
     };
     let kind = match wanted.kind()? {
         Wanted::Ga4(ga4) => ClientKind::Ga4(Ga4 {
@@ -206,6 +208,12 @@ fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client
         name: wanted.name.clone(),
         kind,
     })
+}
+
+/// A Secret of the container; none when it is missing, which validation has told.
+pub(super) fn secrets(object: &Object, source: &SecretSource, world: &World) -> Option<Secrets> {
+    let secret = world.secret(&object.reference.namespace, &source.secret_key_ref)?;
+    Some(Secrets::new(secret))
 }
 
 /// The ranges given, which validation has parsed once; without any, those of proxies nearby.

@@ -1,27 +1,33 @@
 //! From a container's spec to the settings of the pipeline's steps.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use tagfleet_crds::{
     TaggingContainerSpec,
     event_schema::EventSchema,
-    tagging_container::{Bots, Geo, IpAddress, ValidationRule},
+    tagging_container::{Bots, ConsentRegion, ConsentSignals, ConsentState, Geo, IpAddress, Linker, ValidationRule},
 };
 
-use super::{readable::Readable, transformations};
-
+use super::{container::secrets, finding::Finding, objects::Object, readable::Readable, transformations, world::World};
 use crate::{
     deduplication::Limits,
     pipeline::{
         bots::BotPolicy,
+        consent::{ConsentPolicy, CountryDefaults, HoldPolicy},
         geo::{Database, GeoSource, Origin, PlaceHeaders},
+        identity::IdentityPolicy,
         policies::Policies,
         privacy::IpAddressPolicy,
         validation::{Rule, TrackingPlan},
     },
+    record::{Consent, ConsentSignal},
+    secret::Secrets,
 };
 
-/// Compiles what validation has let pass. `previous` is what was in force before: a database of places that is the same in
+/// A key of fewer characters could be guessed.
+const MIN_LINKER_KEY: usize = 32;
+
+/// Compiles what validation has let pass, but for `identity`. `previous` is what was in force before: a database of places that is the same in
 /// both is loaded already.
 #[must_use]
 pub fn compile(spec: &TaggingContainerSpec, readable: &Readable, previous: Option<&Policies>) -> Policies {
@@ -46,7 +52,91 @@ pub fn compile(spec: &TaggingContainerSpec, readable: &Readable, previous: Optio
         }),
         tracking_plan: tracking_plan(&spec.validation),
         transformations: transformations::for_all(&spec.transformations, readable),
+        consent: consent(spec),
         ..Policies::default()
+    }
+}
+
+/// `identity`. None when the linker's Secret is missing, which validation has told, or is of no use: that goes into
+/// `findings`.
+#[must_use]
+pub fn identity(
+    object: &Object,
+    spec: &TaggingContainerSpec,
+    world: &World,
+    findings: &mut Vec<Finding>,
+) -> Option<IdentityPolicy> {
+    let Some(identity) = &spec.identity else {
+        return Some(IdentityPolicy::default());
+    };
+    let key = match &identity.linker {
+        Some(linker) => Some(linker_key(object, linker, world, findings)?),
+        None => None,
+    };
+    Some(IdentityPolicy::new(identity, key.as_ref()))
+}
+
+fn linker_key(object: &Object, linker: &Linker, world: &World, findings: &mut Vec<Finding>) -> Option<Secrets> {
+    let key = secrets(object, &linker.key, world)?;
+    if key.iter().all(|key| key.expose().chars().count() >= MIN_LINKER_KEY) {
+        return Some(key);
+    }
+    let message =
+        format!("this key has fewer than {MIN_LINKER_KEY} characters: whoever guesses it could pose as any visitor");
+    findings.push(object.error("spec.identity.linker.key.secretKeyRef", message));
+    None
+}
+
+/// `consent`, and the cookie that opts out.
+#[must_use]
+pub fn consent(spec: &TaggingContainerSpec) -> ConsentPolicy {
+    let stated = spec.consent.clone().unwrap_or_default();
+    ConsentPolicy {
+        default: signals(stated.default.unwrap_or_default()),
+        regions: regions(&stated.regions),
+        hold: stated.hold.map(|hold| HoldPolicy {
+            max_age: hold.max_age.into(),
+            max_events: usize::try_from(hold.max_events).unwrap_or(usize::MAX),
+        }),
+        opt_out_cookie: spec
+            .identity
+            .as_ref()
+            .and_then(|identity| identity.opt_out_cookie.as_deref())
+            .map(Box::from),
+    }
+}
+
+/// The regions by country. Of one that is listed twice, which validation refuses, the last counts.
+fn regions(stated: &[ConsentRegion]) -> HashMap<Box<str>, CountryDefaults> {
+    let mut countries: HashMap<Box<str>, CountryDefaults> = HashMap::new();
+    for region in stated {
+        let defaults = signals(region.default);
+        for code in &region.region {
+            let (country, part) = match code.split_once('-') {
+                Some((country, part)) => (country, Some(part)),
+                None => (code.as_str(), None),
+            };
+            let country = countries.entry(country.into()).or_default();
+            match part {
+                Some(part) => drop(country.parts.insert(part.into(), defaults)),
+                None => country.whole = Some(defaults),
+            }
+        }
+    }
+    countries
+}
+
+fn signals(stated: ConsentSignals) -> Consent {
+    let state = |state: Option<ConsentState>| match state {
+        Some(ConsentState::Granted) => ConsentSignal::Granted,
+        Some(ConsentState::Denied) => ConsentSignal::Denied,
+        None => ConsentSignal::Unset,
+    };
+    Consent {
+        ad_storage: state(stated.ad_storage),
+        analytics_storage: state(stated.analytics_storage),
+        ad_user_data: state(stated.ad_user_data),
+        ad_personalization: state(stated.ad_personalization),
     }
 }
 

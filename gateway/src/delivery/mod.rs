@@ -15,6 +15,7 @@ pub mod parcel;
 pub mod retry;
 mod supervisor;
 pub mod tokens;
+mod view;
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -8,12 +8,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::dead_letters::Reason;
+use super::{dead_letters::Reason, view::prepare_record};
 use crate::{
     destinations::Request,
     erase::Erasures,
     log::{Position, Stored, codec},
-    pipeline::validation,
+    pipeline::{consent::admission::Admission, validation},
     plan::PlannedDestination,
     record::Record,
     traces::context::Traced,
@@ -85,7 +85,7 @@ pub struct Packed {
     pub parcels: Vec<Parcel>,
     /// The events that cannot be sent.
     pub doomed: Vec<Doomed>,
-    /// The events that were erased.
+    /// The events that were erased, or that may not be sent by the consent that is required now.
     pub erased: Vec<Position>,
     /// Failed expressions by field path.
     pub expression_errors: Vec<(String, u64)>,
@@ -108,7 +108,7 @@ pub struct Circumstances {
     pub erasures: Arc<Erasures>,
 }
 
-/// Encodes events, as the destination sees them, into parcels.
+/// Encodes events into parcels, each event as this destination may see it.
 #[must_use]
 pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) -> Packed {
     let mut packed = Packed::default();
@@ -135,13 +135,18 @@ pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) 
                     .doomed
                     .push(doomed(event, Reason::TooOld, too_old(with.failure.as_ref()), with));
             }
-            Ok(mut record) => {
-                form.view.apply(&mut record, &mut expression_errors);
-                young.push(event);
-                accepted.push(record.accepted_ms);
-                traced.push(record.trace.as_deref().cloned());
-                records.push(record);
-            }
+            Ok(mut record) => match prepare_record(form, &mut record) {
+                Admission::Withheld => packed.erased.push(event.position),
+                admitted @ (Admission::Whole | Admission::Anonymized) => {
+                    form.view.apply(&mut record, &mut expression_errors);
+                    young.push(event);
+                    accepted.push(record.accepted_ms);
+                    // Nothing leads back from a delivery without identifiers to its visitor's hit.
+                    let trace = record.trace.take().filter(|_| admitted == Admission::Whole);
+                    traced.push(trace.map(|trace| *trace));
+                    records.push(record);
+                }
+            },
         }
     }
     if records.is_empty() {
@@ -395,10 +400,10 @@ mod tests {
         }
     }
 
-    fn form(encoding: Encoding) -> PlannedDestination {
+    fn scripted(encoding: Encoding) -> PlannedDestination {
         PlannedDestination {
             vendor: Arc::new(Scripted(encoding)),
-            ..testing::destination("orders", DestinationId(1), &[])
+            ..testing::destination("orders", DestinationId(0), &[])
         }
     }
 
@@ -448,7 +453,7 @@ mod tests {
 
     #[test]
     fn events_become_parcels_or_dead_letters() {
-        let form = form(Encoding {
+        let form = scripted(Encoding {
             requests: vec![encoded(vec![0, 2]), encoded(vec![3])],
             refused: vec![(1, "no client_id".into())],
             expression_errors: BTreeMap::new(),
@@ -499,7 +504,7 @@ mod tests {
             position: Position(7),
             payload: payload.into(),
         };
-        let form = form(Encoding {
+        let form = scripted(Encoding {
             requests: vec![encoded(vec![0])],
             ..Encoding::default()
         });
@@ -515,7 +520,7 @@ mod tests {
         let mut with = circumstances();
         with.attempts = 7;
         with.failure = Some(("503: upstream down".into(), "503".into()));
-        let packed = pack(&form(Encoding::default()), &[stored(1, 0)], &with);
+        let packed = pack(&scripted(Encoding::default()), &[stored(1, 0)], &with);
         let doomed = &packed.doomed[0];
         assert_eq!(
             doomed.message,
@@ -529,7 +534,7 @@ mod tests {
         #[test]
         fn every_event_goes_exactly_one_way(requests in prop::collection::vec(prop::collection::vec(0_usize..12, 0..6), 0..6),
                                             refused in prop::collection::vec(0_usize..12, 0..6)) {
-            let form = form(Encoding {
+            let form = scripted(Encoding {
                 requests: requests.into_iter().map(encoded).collect(),
                 refused: refused.into_iter().map(|index| (index, "no".into())).collect(),
                 expression_errors: BTreeMap::new(),

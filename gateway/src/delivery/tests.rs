@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
+use tagfleet_crds::tagging_container::ConsentSignal;
 use tokio::{
     runtime::Handle,
     time::{Instant, sleep},
@@ -908,6 +909,31 @@ async fn a_destination_waits_at_its_cursor_until_its_credential_is_there() {
     sleep(SECOND).await;
     assert_eq!(gateway.ledger("orders").delivered, 20);
     assert_eq!(gateway.state("orders", orders("2", false)), Delivery::Delivering);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_visitor_has_not_agreed_to_is_neither_sent_nor_kept_once_that_is_required() {
+    let gateway = Gateway::new(Network::new(|_| DOWN));
+    let orders = gateway.destination("orders");
+    let id = orders.id;
+    gateway.append(ids("before", 3), &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(5 * SECOND).await;
+    let attempts = gateway.network.bodies().len();
+    assert!(attempts > 0);
+    gateway.network.answers(|_| OK);
+    let stricter = PlannedDestination {
+        requires: vec![ConsentSignal::AdStorage],
+        fingerprint: "stricter".to_owned(),
+        ..gateway.destination("orders")
+    };
+    gateway.apply(vec![stricter]);
+    gateway.append(ids("after", 2), &[id]).await;
+    sleep(600 * SECOND).await;
+    assert_eq!(gateway.network.bodies().len(), attempts);
+    assert!(gateway.letters("orders").is_empty());
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.erased, ledger.in_flight, ledger.imbalance()), (5, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, StatusCode, Version,
-    header::{ALLOW, EXPECT, HOST},
+    header::{ALLOW, EXPECT, HOST, SET_COOKIE},
     request::Parts,
 };
 use hyper::body::Incoming;
@@ -37,9 +37,10 @@ use super::{
 use crate::{
     clock,
     deduplication::Deduplication,
+    hold::Hold,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
-    pipeline::{self, Dropped, Fate, Judged, visit::Visit},
+    pipeline::{self, Dropped, Fate, Judged, identity::lines_of_answer, visit::Visit},
     plan::Plan,
     traces::{Tracer, spans::HitSpan},
 };
@@ -51,6 +52,7 @@ pub struct Intake {
     deduplication: Arc<Deduplication>,
     tracer: Tracer,
     metrics: Arc<Metrics>,
+    hold: Arc<Hold>,
     body_memory: BodyMemory,
     body_time: Duration,
     uri_bytes: usize,
@@ -71,12 +73,19 @@ impl Intake {
             plan,
             log,
             deduplication,
+            hold: Arc::new(Hold::new(metrics.held_events())),
             tracer,
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
             uri_bytes: limits.uri_bytes,
         }
+    }
+
+    /// The events that wait for a decision on consent.
+    #[must_use]
+    pub fn hold(&self) -> Arc<Hold> {
+        Arc::clone(&self.hold)
     }
 
     /// The part of one worker thread, made on it.
@@ -129,7 +138,8 @@ impl Worker for IntakeWorker {
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answered {
         let arrived = Instant::now();
         let current = self.current();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        name_host(&mut parts);
         let client = current.client(parts.uri.path());
         let (answer, metrics) = match (self.objection(&parts), client) {
             (Some(answer), None) => (answer, &current.unclaimed),
@@ -194,6 +204,18 @@ impl IntakeWorker {
             let line = format!("the URL is longer than {} bytes", self.intake.uri_bytes);
             answers::text(StatusCode::URI_TOO_LONG, line)
         })
+    }
+}
+
+/// HTTP/2 names the host in `:authority` (RFC 9113 section 8.3.1). What reads the host finds it in one place, as a gateway
+/// to HTTP/1.1 would have put it there.
+fn name_host(parts: &mut Parts) {
+    if parts.version == Version::HTTP_2
+        && !parts.headers.contains_key(HOST)
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(HOST, host);
     }
 }
 
@@ -269,11 +291,15 @@ impl ClaimedHit<'_> {
         if !taken.repeats.are_kept().await {
             return answers::first_copy_not_taken();
         }
-        match taken.answer {
+        let mut answer = match taken.answer {
             Some(own) => answers::own(own),
             None if self.client.answers_with_image() || answers::wants_image(&self.parts.headers) => answers::pixel(),
             None => answers::no_content(),
+        };
+        for cookie in taken.cookies {
+            answer.headers_mut().append(SET_COOKIE, cookie);
         }
+        answer
     }
 
     /// From the request to the log, without waiting: nothing that borrows from the request lives on.
@@ -290,6 +316,7 @@ impl ClaimedHit<'_> {
             visitor: visitor(peer, headers, &self.plan.trusted_proxies),
             by_trusted_proxy: by_trusted_proxy(peer, &self.plan.trusted_proxies),
             received_ms: clock::now_ms(),
+            read_cookies: &self.plan.policies.identity.read_cookies,
         };
         let claim = self.client.claim(&request)?;
         self.metrics.invalid.inc_by(claim.invalid);
@@ -307,8 +334,17 @@ impl ClaimedHit<'_> {
                 }
             }
         }
+        let Intake {
+            hold,
+            metrics,
+            deduplication,
+            ..
+        } = &*self.worker.intake;
         for judged in &judged {
             self.count_broken(&judged.broken_rules);
+            for failed in &judged.expression_errors {
+                metrics.expression_errors(&failed.object, &failed.expression, 1);
+            }
         }
         if let Some(span) = self.span {
             span.brought(judged.len());
@@ -316,26 +352,26 @@ impl ClaimedHit<'_> {
                 judged.record.trace = Some(span.mark());
             }
         }
-        for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
-            let metrics = &self.worker.intake.metrics;
-            metrics.expression_errors(&failed.object, &failed.expression, 1);
+        let received_ms = visit.request.received_ms;
+        let mut repeats = Repeats::take_from(&mut judged, deduplication, self.metrics, received_ms);
+        for judged in &mut judged {
+            hold.make_room(self.plan, judged);
         }
-        let intake = &self.worker.intake;
-        let mut repeats = Repeats::take_from(
-            &mut judged,
-            &intake.deduplication,
-            self.metrics,
-            visit.request.received_ms,
-        );
         let commit = self.append(&judged)?.map(|commit| Awaited {
             commit: Some(repeats.confirmed_by(commit)),
             events: judged.len() as u64,
             accepted: &self.metrics.accepted,
         });
+        let now = Instant::now();
+        for judged in &judged {
+            metrics.consent_decided(&judged.consent);
+            hold.note(self.plan, judged, now);
+        }
         Ok(Taken {
             commit,
             repeats,
             answer: claim.answer,
+            cookies: lines_of_answer(judged.into_iter().flat_map(|judged| judged.cookies)),
         })
     }
 
@@ -399,6 +435,7 @@ struct Taken<'w> {
     commit: Option<Awaited<'w>>,
     repeats: Repeats,
     answer: Option<Answer>,
+    cookies: Vec<HeaderValue>,
 }
 
 /// A commit that is waited for, and the events that count as accepted once it is done.

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     event::{Event, field},
+    pipeline::consent::{Said, Source},
     record::{Consent, ConsentSignal},
     secret::Secrets,
 };
@@ -157,7 +158,7 @@ struct Common<'r> {
     /// The fields, for every event that does not set them itself.
     fields: Vec<(Cow<'r, str>, Value<'r>)>,
     timestamp: Option<Value<'r>>,
-    consent: Consent,
+    said: Said,
     trust: normalize::Sender,
 }
 
@@ -165,7 +166,7 @@ impl<'r> Common<'r> {
     fn of(body: Map<'r>, request: &HitRequest<'r>, trust: normalize::Sender) -> Self {
         let mut fields = Fields::with_capacity(body.len() + 8);
         let mut timestamp = None;
-        let mut consent = Consent::default();
+        let mut said = Said::default();
         for (name, value) in query::pairs(request.query) {
             match name.as_ref() {
                 "api_secret" => {}
@@ -182,7 +183,7 @@ impl<'r> Common<'r> {
                 ("consent", value) => {
                     let mut given = Fields::default();
                     given.insert("consent", value);
-                    consent = consent_signals::take_from(&mut given);
+                    said = consent_signals::take_from(&mut given);
                     for (name, rest) in given {
                         fields.insert(name, rest);
                     }
@@ -205,13 +206,19 @@ impl<'r> Common<'r> {
             }
         }
         // The older switch, for a request without the newer one.
-        if consent.ad_personalization == ConsentSignal::Unset && fields.text("x-ga-npa") == Some("1") {
-            consent.ad_personalization = ConsentSignal::Denied;
+        if fields.text("x-ga-npa") == Some("1") {
+            said.signals.complete(
+                Source::Npa,
+                Consent {
+                    ad_personalization: ConsentSignal::Denied,
+                    ..Consent::default()
+                },
+            );
         }
         Self {
             fields: fields.into_map().into_iter().collect(),
             timestamp,
-            consent,
+            said,
             trust,
         }
     }
@@ -262,7 +269,7 @@ impl<'r> Common<'r> {
                 fields.insert(name.clone(), value.clone());
             }
         }
-        let counts = normalize(&mut fields, self.trust);
+        let counts = normalize(&mut fields, self.trust, sender.read_cookies);
         if let Some(micros) = timestamp.as_ref().or(self.timestamp.as_ref()).and_then(whole_number) {
             fields.insert(field::TIMESTAMP_MS, micros.div_euclid(1_000).min(sender.received_ms));
         }
@@ -276,7 +283,7 @@ impl<'r> Common<'r> {
         claim.untrusted += counts.untrusted;
         claim.events.push(ClaimedEvent {
             event: Event::from(fields.into_map()),
-            consent: self.consent,
+            said: self.said,
             has_own_id,
         });
     }

@@ -1,6 +1,7 @@
 //! The pipeline: from a client's events to records with a verdict for each destination. One file for each step, each a
 //! pure function of event and plan, called here in the order in which [`judge`] lists them.
 
+pub mod anonymize;
 pub mod bots;
 pub mod consent;
 pub mod device;
@@ -11,6 +12,7 @@ pub mod policies;
 pub mod privacy;
 mod remembered;
 pub mod request;
+pub mod sampling;
 pub mod transform;
 pub mod triggers;
 pub mod validation;
@@ -24,11 +26,13 @@ use tagfleet_expressions::{Expression, Map, Steps};
 
 use crate::{
     deduplication::Key,
-    event::Event,
+    event::{Event, field},
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
     pipeline::{
         bots::{Bot, BotPolicy},
+        consent::Resolved,
+        identity::SetCookie,
         transform::Transformation,
         triggers::Decision,
         variables::Hit,
@@ -43,8 +47,14 @@ use crate::{
 pub struct Judged<'r> {
     /// What the log keeps.
     pub record: Record<'r>,
-    /// The verdict for every destination of the plan.
+    /// The verdict for every destination of the plan but those that are held.
     pub verdicts: Vec<(DestinationId, Verdict)>,
+    /// The destinations for which the event waits for the visitor's decision on consent (`consent.hold`).
+    pub held: Vec<DestinationId>,
+    /// The consent in force for it, with who decided on it.
+    pub consent: Resolved,
+    /// The cookies that the answer sets once the event is stored.
+    pub cookies: Vec<SetCookie>,
     /// Expressions that failed on it (`tagfleet_expression_errors_total`).
     pub expression_errors: Vec<FailedExpression>,
     /// By what a repeat of it is known; none while deduplication is off, and for an event without an id of its sender's.
@@ -114,7 +124,7 @@ pub fn judge_watched<'r>(
 ) -> Fate<'r> {
     let ClaimedEvent {
         mut event,
-        consent,
+        said,
         has_own_id,
     } = claimed;
     let policies = &*plan.policies;
@@ -126,6 +136,10 @@ pub fn judge_watched<'r>(
     }
     bots::mark(&mut event, bot, policies.bots);
     watch.step("privacy.bots", &event);
+    let resolved = consent::resolve(&policies.consent, &said, visit);
+    let consent = resolved.consent;
+    let cookies = identity::assign(&mut event, visit, &consent, &policies.identity);
+    watch.step("identity", &event);
 
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
     if policies.geo.is_some() {
@@ -171,19 +185,20 @@ pub fn judge_watched<'r>(
     // Which destinations get it. The variables are computed anew, of what is left.
     let accepted_ms = visit.request.received_ms;
     let request = request_for(plan, visit, &event, Reader::Variables);
+    // Only a visitor who is known again can decide later.
+    let may_wait = policies.consent.hold.is_some() && event.text(field::CLIENT_ID).is_some_and(|id| !id.is_empty());
     let mut hit = Hit::new(plan, &event, consent, request.as_ref(), steps);
-    let verdicts: Vec<_> = plan
-        .destinations
-        .iter()
-        .map(|destination| {
-            let decision = triggers::decide(destination, &mut hit);
-            let verdict = decision.verdict();
-            watch.decided(decision);
-            (destination.id, verdict)
-        })
-        .collect();
-    let meant = verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
-    let vars = if meant { hit.stored_variables() } else { Map::new() };
+    let (mut verdicts, mut held) = (Vec::with_capacity(plan.destinations.len()), Vec::new());
+    for destination in &plan.destinations {
+        let decision = triggers::decide(destination, &mut hit, may_wait);
+        match decision.verdict() {
+            Some(verdict) => verdicts.push((destination.id, verdict)),
+            None => held.push(destination.id),
+        }
+        watch.decided(decision);
+    }
+    let stays = !held.is_empty() || verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
+    let vars = if stays { hit.stored_variables() } else { Map::new() };
     transform::note(&mut expression_errors, hit.into_errors());
     Fate::Judged(Box::new(Judged {
         record: Record {
@@ -195,6 +210,9 @@ pub fn judge_watched<'r>(
             ..Record::default()
         },
         verdicts,
+        held,
+        consent: resolved,
+        cookies,
         expression_errors,
         duplicate_key,
         broken_rules,

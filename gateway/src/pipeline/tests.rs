@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, Method};
 use serde_json::{Value as Json, json};
 
 use super::{
+    consent::Said,
     geo::{Database, GeoSource, Origin, mmdb},
     policies::Policies,
     privacy::IpAddressPolicy,
@@ -36,13 +37,14 @@ fn judged(policies: Policies, agent: &str, connection: Connection, event: Json) 
         body: b"",
         visitor: [203, 0, 113, 7].into(),
         by_trusted_proxy: false,
+        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 0,
     };
     let visit = Visit::of(&plan, request, connection);
     let record = testing::record(event);
     let claimed = ClaimedEvent {
         event: record.event,
-        consent: record.consent,
+        said: Said::default(),
         has_own_id: false,
     };
     match judge(&plan, claimed, &visit, &mut Steps::new(10_000)) {

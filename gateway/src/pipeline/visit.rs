@@ -2,7 +2,9 @@
 
 use super::{
     bots::{self, Bot, BotPolicy},
+    consent::request::RequestConsent,
     geo::Place,
+    identity::Browser,
 };
 use crate::{
     ingest::{Connection, HitRequest},
@@ -20,6 +22,10 @@ pub struct Visit<'r> {
     pub bot: Option<Bot>,
     /// Where the visitor is.
     pub place: Option<Place>,
+    /// What the request says of the visitor's consent.
+    pub consent: RequestConsent,
+    /// The visitor's browser, where the container sets cookies.
+    pub browser: Option<Browser<'r>>,
 }
 
 impl<'r> Visit<'r> {
@@ -37,6 +43,8 @@ impl<'r> Visit<'r> {
                 .as_ref()
                 .filter(|_| by_visitor)
                 .and_then(|geo| geo.locate(&request)),
+            consent: RequestConsent::of(&policies.consent, &request, connection),
+            browser: (by_visitor && policies.identity.is_in_use()).then(|| Browser::of(&request)),
             connection,
             request,
         }

@@ -27,6 +27,7 @@ use crate::{
         dead_letters::{DeadLetterError, routes::Routes},
     },
     erase::{self, EraseError, Forget},
+    hold::Releasing,
     ingest::{
         intake::Intake,
         limits::Limits,
@@ -42,6 +43,8 @@ use crate::{
 const USUAL_LOGS: &str = "info,kube_client=off,kube_runtime=off";
 /// How long requests under way may take to end once the gateway is told to stop.
 const INGEST_GRACE: Duration = Duration::from_secs(10);
+/// How long events that wait for consent may take to the log after that.
+const HOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long delivery may take after that.
 const DELIVERY_GRACE: Duration = Duration::from_secs(10);
 
@@ -208,6 +211,7 @@ struct Gateway {
     tending: Tending,
     desk: Desk,
     delivery: Supervisor,
+    releasing: Releasing,
     server: Server,
     geo: GeoKeeper,
     tracer: Tracer,
@@ -262,10 +266,12 @@ impl Gateway {
             &limits,
         ));
         let tending = Tending::start(Arc::clone(&deduplication), clock::now_ms)?;
+        let hold = intake.hold();
+        let releasing = Releasing::start(Arc::clone(&hold), &log, Arc::clone(&plan));
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
         let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
-        let places: Vec<Arc<dyn Forget>> = vec![Arc::clone(&dead_letters) as _];
+        let places: Vec<Arc<dyn Forget>> = vec![Arc::clone(&dead_letters) as _, hold];
         let erasing = Arc::new(erase::routes::Routes::new(store.erasures, Arc::clone(&log), places));
         desk.admin.set_serving(Serving {
             plan: Arc::clone(&plan),
@@ -286,6 +292,7 @@ impl Gateway {
             tending,
             desk,
             delivery,
+            releasing,
             server,
             geo,
             tracer,
@@ -328,6 +335,7 @@ impl Gateway {
         if cut > 0 {
             tracing::warn!(connections = cut, "connections had to be cut");
         }
+        self.releasing.stop(HOLD_GRACE).await;
         self.delivery.shutdown(DELIVERY_GRACE).await;
         self.log.close();
         self.tending.stop();

@@ -19,8 +19,12 @@ use crate::{
     destinations::{Encoding, Request},
     event::Event,
     ingest::{ClaimedEvent, HitRequest, answers, visitor::visitor},
-    pipeline::{self, Dropped, Fate, Judged, Watch, triggers::Decision, validation, visit::Visit},
+    pipeline::{
+        self, Dropped, Fate, Judged, Watch, anonymize::anonymize, consent::Source, triggers::Decision, validation,
+        visit::Visit,
+    },
     plan::{Plan, PlannedDestination},
+    record::{ConsentSignal, SIGNALS},
 };
 
 /// A configuration to try hits on.
@@ -67,6 +71,8 @@ pub struct SimulatedEvent {
     pub dropped: Option<&'static str>,
     /// The state of each signal.
     pub consent: BTreeMap<&'static str, &'static str>,
+    /// Who decided on it: what the hit said, or which default.
+    pub consent_sources: BTreeMap<&'static str, &'static str>,
     /// What each step changed.
     pub steps: Vec<Step>,
     /// The event as the log would keep it.
@@ -176,6 +182,7 @@ impl Simulator {
             visitor: visitor(with.peer, &given.headers, &[with.peer.into()]),
             by_trusted_proxy: true,
             received_ms: with.now_ms,
+            read_cookies: &self.plan.policies.identity.read_cookies,
         };
         let claim = match client.claim(&request) {
             Ok(claim) => claim,
@@ -210,6 +217,7 @@ impl Simulator {
             event_name,
             dropped: None,
             consent: BTreeMap::new(),
+            consent_sources: BTreeMap::new(),
             steps: watch.steps,
             event: watch.last,
             expression_errors: Vec::new(),
@@ -231,13 +239,11 @@ impl Simulator {
     }
 
     fn judged(&self, judged: Judged<'_>, decisions: &[Decision], now_ms: i64, simulated: &mut SimulatedEvent) {
-        let consent = &judged.record.consent;
-        simulated.consent = BTreeMap::from([
-            ("ad_storage", consent.ad_storage.as_str()),
-            ("analytics_storage", consent.analytics_storage.as_str()),
-            ("ad_user_data", consent.ad_user_data.as_str()),
-            ("ad_personalization", consent.ad_personalization.as_str()),
-        ]);
+        let names = SIGNALS.map(|signal| signal.as_str());
+        let states = judged.consent.consent.states().map(ConsentSignal::as_str);
+        let sources = judged.consent.sources.map(Source::as_str);
+        simulated.consent = names.into_iter().zip(states).collect();
+        simulated.consent_sources = names.into_iter().zip(sources).collect();
         let errors = judged.expression_errors.iter();
         simulated.expression_errors = errors
             .map(|failed| format!("{}, {}: {}", failed.object, failed.expression, failed.reason))
@@ -270,11 +276,12 @@ impl Simulator {
             return shown;
         }
         let mut record = judged.record.clone();
-        if !destination.view.is_empty() {
-            let before = as_json(&record.event);
-            destination.view.apply(&mut record, &mut BTreeMap::new());
-            shown.changes = changes::between(&before, &as_json(&record.event));
+        let before = as_json(&record.event);
+        if *decision == Decision::MeantAnonymized {
+            anonymize(&mut record);
         }
+        destination.view.apply(&mut record, &mut BTreeMap::new());
+        shown.changes = changes::between(&before, &as_json(&record.event));
         let Encoding {
             requests, mut refused, ..
         } = destination.vendor.encode(&[record], now_ms);

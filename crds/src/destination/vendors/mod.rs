@@ -40,6 +40,11 @@ pub enum Purpose {
 trait Block {
     /// Its fields that may refer to Secrets: the path of each below the block, and the reference.
     fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)>;
+
+    /// Whether it takes events without anything that identifies a visitor.
+    fn takes_anonymous_events(&self) -> bool {
+        false
+    }
 }
 
 /// Declares the vendors: the name of each block, its type, its field in [`DestinationSpec`], and what it is for.
@@ -80,6 +85,14 @@ macro_rules! vendors {
                         event_names: &block.event_names,
                         parameters: &block.parameters,
                     },)*
+                }
+            }
+
+            /// Whether it takes events without anything that identifies a visitor (`consent.onDenied: Anonymize`).
+            #[must_use]
+            pub fn takes_anonymous_events(self) -> bool {
+                match self {
+                    $(Self::$Block(block) => block.takes_anonymous_events(),)*
                 }
             }
 

@@ -243,6 +243,7 @@ impl Lane {
                 return;
             };
             self.dispatch(&form, now);
+            self.settle();
             if !self.wants_more(now) || !self.fill(&form, head, now) {
                 return;
             }
@@ -431,12 +432,14 @@ impl Lane {
         self.end_erased(gone);
     }
 
+    /// Events end that are erased, or that may not be sent by the consent that is required now: a dead letter would keep
+    /// them.
     fn end_erased(&mut self, gone: Vec<Position>) {
         self.endings
             .extend(gone.into_iter().map(|position| (position, Ending::Erased)));
     }
 
-    /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters.
+    /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters, and what may not be sent ends.
     fn pack(&mut self, form: &PlannedDestination, events: &[Stored], with: &Circumstances) {
         let packed = pack(form, events, with);
         for parcel in packed.parcels {
@@ -466,9 +469,9 @@ impl Lane {
         for parcel in self.queue.extract(|parcel| parcel.oldest_ms < limit) {
             let due = parcel.due;
             let with = self.circumstances(&form, now, parcel.attempts, parcel.failure);
-            let mut packed = pack(&form, &parcel.events, &with);
-            self.doomed.append(&mut packed.doomed);
-            self.end_erased(std::mem::take(&mut packed.erased));
+            let packed = pack(&form, &parcel.events, &with);
+            self.doomed.extend(packed.doomed);
+            self.end_erased(packed.erased);
             for mut young in packed.parcels {
                 young.due = due;
                 self.queue.push(young);

@@ -16,6 +16,7 @@ use url::{
     form_urlencoded::{self, byte_serialize},
 };
 
+use super::consent;
 use crate::{
     destinations::{
         Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, answer,
@@ -31,7 +32,8 @@ const MAX_QUERY_BYTES: usize = 2_048;
 
 /// Fields that another parameter carries, that the server derived, or that never leave the gateway as they are: user data
 /// goes as `em`, hashed by the tag.
-const NOT_SENT: [&str; 7] = [
+const NOT_SENT: [&str; 8] = [
+    field::JS_CLIENT_ID,
     field::PAGE_PATH,
     field::TIMESTAMP_MS,
     field::CLICK_IDS,
@@ -126,6 +128,7 @@ impl Collect {
         if self.debug && !hit.has("_dbg") {
             hit.shared("_dbg", "1");
         }
+        consent::tell(&mut hit.shared, &record.consent);
         if record.consent.analytics_storage == ConsentSignal::Denied {
             hit.retain(|name| !IDENTIFIERS.contains(&name));
         }

@@ -180,6 +180,7 @@ fn forwarded_query(query: &str, consent: Consent) -> Request {
         visitor: [203, 0, 113, 7].into(),
         by_trusted_proxy: false,
         received_ms: NOW_MS,
+        read_cookies: &crate::testing::NO_COOKIES,
     };
     let claim = Ga4::default().claim(&request).unwrap();
     let event = claim.events.into_iter().next().unwrap().event;
@@ -219,6 +220,15 @@ fn what_the_client_filled_in_is_not_forwarded() {
 }
 
 #[test]
+fn the_browsers_own_client_id_stays_here_where_the_servers_is_sent() {
+    let event = json!({"event_name": "search", "client_id": "server=.1", "x-ga-js_client_id": "1.2"});
+    let request = collect().encode(&[record(event)], NOW_MS).requests.remove(0).request;
+    let sent = parameters(&request);
+    assert_eq!(sent["cid"], "server=.1");
+    assert!(!sent.values().any(|value| value == "1.2"), "{sent:?}");
+}
+
+#[test]
 fn a_forwarded_hit_of_a_visitor_who_refused_has_no_identifiers() {
     let denied = Consent {
         analytics_storage: ConsentSignal::Denied,
@@ -228,7 +238,7 @@ fn a_forwarded_hit_of_a_visitor_who_refused_has_no_identifiers() {
     for identifier in ["cid", "sid", "sct", "em", "ecid", "_uip", "_fplc"] {
         assert!(!sent.contains_key(identifier), "{identifier}");
     }
-    assert_eq!((sent["en"].as_str(), sent["gcs"].as_str()), ("purchase", "G111"));
+    assert_eq!((sent["en"].as_str(), sent["gcs"].as_str()), ("purchase", "G110"));
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn look_at(headers: &[(&str, &[u8])]) -> Option<Bot> {
         body: b"",
         visitor: [203, 0, 113, 7].into(),
         by_trusted_proxy: false,
+        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 0,
     })
 }
@@ -244,6 +245,7 @@ fn the_time_of_a_look() {
         body: b"",
         visitor: [203, 0, 113, 7].into(),
         by_trusted_proxy: false,
+        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 0,
     };
     let time = |what: &str, look: &dyn Fn() -> Option<Bot>| {

@@ -59,6 +59,7 @@ fn place(source: &GeoSource, visitor: &str, headers: &[(&'static str, &str)], by
         body: b"",
         visitor: visitor.parse().unwrap(),
         by_trusted_proxy,
+        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 0,
     });
     let Some(place) = place else {

@@ -164,6 +164,7 @@ fn nanoseconds(plan: &Plan) -> f64 {
                 visitor: [203, 0, 113, 7].into(),
                 by_trusted_proxy: false,
                 received_ms: 1_768_476_420_055,
+                read_cookies: &plan.policies.identity.read_cookies,
             };
             let claim = client.claim(&request).expect("a hit");
             let visit = Visit::of(plan, request, claim.connection);
