@@ -28,6 +28,7 @@ pub mod admin;
 pub mod clock;
 pub mod metrics;
 pub mod status;
+pub mod traces;
 
 pub mod hashing;
 pub mod hold;

@@ -74,6 +74,8 @@ pub struct Metrics {
     consent_decisions: consent::Decisions,
     /// `tagfleet_held_events`.
     held_events: IntGauge,
+    /// `tagfleet_trace_spans_dropped_total`.
+    trace_spans_dropped: IntCounter,
     derived: Mutex<Derived>,
 }
 
@@ -167,6 +169,10 @@ impl Metrics {
             held_events: registrar.add(IntGauge::new(
                 "tagfleet_held_events",
                 "Events that wait in memory for their visitor's decision on consent.",
+            )?)?,
+            trace_spans_dropped: registrar.add(IntCounter::new(
+                "tagfleet_trace_spans_dropped_total",
+                "Spans of traces that did not reach the collector.",
             )?)?,
             derived: Mutex::new(Derived::new(&registrar)?),
             registry,
@@ -269,6 +275,12 @@ impl Metrics {
     #[must_use]
     pub fn held_events(&self) -> IntGauge {
         self.held_events.clone()
+    }
+
+    /// Counts the spans of traces that did not reach the collector.
+    #[must_use]
+    pub fn trace_spans_dropped(&self) -> IntCounter {
+        self.trace_spans_dropped.clone()
     }
 
     /// Counts failures of an expression: `object` is the container's or the destination's name, `expression` the

@@ -41,6 +41,8 @@ pub struct Plan {
     pub variables: Vec<Variable>,
     /// The lookup tables by name.
     pub lookup_tables: Arc<LookupTables>,
+    /// What is traced, and where traces go; none: nothing is.
+    pub traces: Option<Arc<crate::traces::Settings>>,
     /// The destinations.
     pub destinations: Vec<Arc<PlannedDestination>>,
     /// The views of destinations that transformations name and that are not there, whose backlog may be.

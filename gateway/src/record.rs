@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use tagfleet_crds::tagging_container::ConsentSignal as Signal;
 use tagfleet_expressions::Map;
 
-use crate::event::Event;
+use crate::{event::Event, traces::context::Traced};
 
 /// The four signals of consent mode v2, in the order in which lists of their states hold them.
 pub const SIGNALS: [Signal; 4] = [
@@ -105,6 +105,8 @@ pub struct Record<'a> {
     /// Why it is no destination's to be sent (`validation[].onInvalid: DeadLetter`): what it breaks of the tracking plan. It
     /// becomes a dead letter of each that it was meant for; who replays that has decided to send it.
     pub rejected: Option<Cow<'a, str>>,
+    /// The span of its hit, where that is traced.
+    pub trace: Option<Box<Traced>>,
 }
 
 impl Record<'_> {
@@ -119,6 +121,7 @@ impl Record<'_> {
             event: self.event.into_owned(),
             applied: self.applied.into_iter().map(owned).collect(),
             rejected: self.rejected.map(owned),
+            trace: self.trace,
         }
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
         duplicate_keys: None,
         variables: Vec::new(),
         lookup_tables: Arc::default(),
+        traces: None,
         destinations: destinations.into_iter().map(Arc::new).collect(),
         absent_views: BTreeMap::new(),
     }

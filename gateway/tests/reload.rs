@@ -4,9 +4,11 @@
 use std::{
     fs,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use tagfleet_crds::tagging_container::OtlpProtocol;
 use tagfleet_gateway::{
     config::{destination::ROTATION, files::Sources, live::Config},
     event::Event,
@@ -15,6 +17,7 @@ use tagfleet_gateway::{
     plan::Plan,
     record::Record,
     status::Board,
+    traces::{Settings, collector::Collector, sampling::Share},
 };
 
 const CONTAINER: &str = "apiVersion: tagfleet.dev/v1alpha1
@@ -425,6 +428,43 @@ fn at_the_start_every_mistake_is_named_and_nothing_is_served() {
     assert!(findings[0].starts_with("container.yaml:5:3: TaggingContainer/shop: spec.hostname: unknown field"));
     assert!(findings[1].starts_with("low-stock.yaml:6:19: Destination/low-stock: spec.trigger.when: "));
     assert!(findings[2].starts_with("orders.yaml:9:12: Destination/orders: spec.webhook.hmac.secretKeyRef: "));
+}
+
+#[test]
+fn traces_go_where_the_container_says_now() {
+    let telemetry = "  telemetry: {otlp: {endpoint: \"http://otel.observability:4317\", protocol: GRPC, samplePercent: 5, headers: \
+                     {api-key: {secretKeyRef: {name: keys, key: otlp}}}}}\n";
+    let mut site = Site::shop();
+    assert_eq!(site.plan().traces, None);
+
+    let settings = |key: &str| {
+        let headers = [("api-key".parse().unwrap(), key.parse().unwrap())];
+        let endpoint = "http://otel.observability:4317".parse().unwrap();
+        Some(Arc::new(Settings {
+            collector: Collector::new(endpoint, OtlpProtocol::Grpc, headers.into_iter().collect()),
+            share: Share::of_percent(5.0),
+        }))
+    };
+    site.write("container.yaml", &format!("{CONTAINER}{telemetry}"));
+    site.write("keys.yaml", &KEYS.replace("}", ", otlp: first}"));
+    assert_eq!(site.reload(), [""; 0]);
+    assert_eq!(site.plan().traces, settings("first"));
+    site.write("keys.yaml", &KEYS.replace("}", ", otlp: second}"));
+    site.reload();
+    assert_eq!(site.plan().traces, settings("second"), "a Secret is changed alone");
+
+    site.write("keys.yaml", &KEYS.replace("}", ", otlp: \"one\\ntwo\"}"));
+    let findings = site.reload();
+    assert!(
+        findings[0].contains("spec.telemetry.otlp.headers.api-key: its value has characters that no header may hold"),
+        "{findings:?}"
+    );
+    assert!(!findings[0].contains("two"));
+    assert_eq!(site.plan().traces, settings("second"), "the last good form");
+
+    site.write("container.yaml", CONTAINER);
+    site.reload();
+    assert_eq!(site.plan().traces, None);
 }
 
 #[test]

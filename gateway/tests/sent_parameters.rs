@@ -473,6 +473,7 @@ fn encode(vendor: &dyn Destination, event: JsonMap<String, Json>) -> Option<Stri
         accepted_ms: NOW_MS,
         applied: Vec::new(),
         rejected: None,
+        trace: None,
         consent: Consent {
             ad_storage: granted,
             analytics_storage: granted,
@@ -632,6 +633,7 @@ fn a_vendors_host_is_where_its_requests_go() {
             accepted_ms: NOW_MS,
             applied: Vec::new(),
             rejected: None,
+            trace: None,
             consent: Consent::default(),
             vars: Map::new(),
             event: Event::from(fields),

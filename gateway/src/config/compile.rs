@@ -62,6 +62,7 @@ pub fn plan(
         duplicate_keys: None,
         variables,
         lookup_tables: lookup_tables(container, destinations),
+        traces: container.traces.clone(),
         destinations: planned,
         absent_views: views,
     })

@@ -16,6 +16,7 @@ use super::{
     policies,
     readable::Readable,
     rules::Rules,
+    telemetry,
     world::World,
 };
 use crate::{
@@ -29,6 +30,7 @@ use crate::{
     },
     pipeline::policies::Policies,
     secret::Secrets,
+    traces,
 };
 
 /// Whose X-Forwarded-For is believed in file mode, when the container does not say: this machine's.
@@ -58,6 +60,8 @@ pub struct ContainerForm {
     pub cors: Cors,
     /// What is done with each event before it meets destinations.
     pub policies: Arc<Policies>,
+    /// What is traced, and where traces go.
+    pub traces: Option<Arc<traces::Settings>>,
 }
 
 /// What became of a container.
@@ -96,10 +100,15 @@ pub fn compile(
         .map(|wanted| client(object, wanted, world).map(Arc::new))
         .collect();
     let identity = policies::identity(object, spec, world, &mut findings);
+    let traces = telemetry::compile(object, spec, world, rules);
+    if let Err(mistakes) = &traces {
+        findings.extend(mistakes.iter().cloned());
+    }
     let form = clients
         .zip(identity)
+        .zip(traces.ok())
         .filter(|_| !refused)
-        .map(|(clients, identity)| ContainerForm {
+        .map(|((clients, identity), traces)| ContainerForm {
             readable: readable.clone(),
             clients,
             trusted_proxies: trusted_proxies(spec, rules),
@@ -114,6 +123,7 @@ pub fn compile(
                 identity,
                 ..policies::compile(spec, &readable, previous.map(|previous| &*previous.policies))
             }),
+            traces: traces.map(Arc::new),
             spec: spec.clone(),
         });
     Compiled {

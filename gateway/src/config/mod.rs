@@ -31,6 +31,7 @@ pub mod schema;
 pub mod secrets;
 pub mod source;
 mod suggest;
+mod telemetry;
 pub mod transformations;
 pub mod tree;
 pub mod watch;

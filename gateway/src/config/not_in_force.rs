@@ -51,7 +51,7 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.pod", ClusterOnly),
     ("spec.networkPolicy", ClusterOnly),
     ("spec.monitoring", ClusterOnly),
-    ("spec.telemetry", NotYet),
+    ("spec.telemetry", Acts),
     ("spec.preview", NotYet),
     ("spec.paused", ClusterOnly),
 ];

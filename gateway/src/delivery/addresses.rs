@@ -18,6 +18,9 @@ pub enum AddressPolicy {
     AllowAll,
     /// Public addresses, and these private ranges: in a cluster, with `--allowed-private-destinations`.
     PublicOnly(Arc<[IpNet]>),
+    /// Every address but those at which clouds answer a machine's questions about itself, its credentials among them: what
+    /// whoever runs the cluster names, such as its collector of traces, which usually has a private address.
+    NoMetadataServer,
 }
 
 impl AddressPolicy {
@@ -30,6 +33,7 @@ impl AddressPolicy {
                 let address = address.to_canonical();
                 is_public(address) || allowed.iter().any(|range| range.contains(&address))
             }
+            Self::NoMetadataServer => !is_metadata_server(address.to_canonical()),
         }
     }
 
@@ -59,6 +63,18 @@ impl AddressPolicy {
             Some(Host::Domain(_)) => true,
             None => false,
         }
+    }
+}
+
+/// Whether a metadata server may be there: link-local addresses, and those in a private range that AWS and Google Cloud
+/// took for it (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>,
+/// <https://cloud.google.com/compute/docs/metadata/querying-metadata>).
+fn is_metadata_server(address: IpAddr) -> bool {
+    const AWS: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    const GOOGLE: Ipv6Addr = Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254);
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local() || address == AWS || address == GOOGLE,
     }
 }
 
@@ -109,11 +125,15 @@ pub(super) struct GuardedResolver(pub(super) AddressPolicy);
 
 /// What the resolver says when nothing allowed is left.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{0} resolves to a private, loopback, link-local or shared address only, which destinations may not reach; \
-     --allowed-private-destinations allows ranges"
-)]
-struct PrivateAddress(String);
+enum NotAllowed {
+    #[error(
+        "{0} resolves to a private, loopback, link-local or shared address only, which destinations may not reach; \
+         --allowed-private-destinations allows ranges"
+    )]
+    Private(String),
+    #[error("{0} resolves to a link-local address only, where metadata servers are")]
+    MetadataServer(String),
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
@@ -126,7 +146,10 @@ impl Resolve for GuardedResolver {
                 .filter(|address| policy.allows(address.ip()))
                 .collect();
             if allowed.is_empty() {
-                return Err(PrivateAddress(host).into());
+                return Err(match policy {
+                    AddressPolicy::NoMetadataServer => NotAllowed::MetadataServer(host).into(),
+                    AddressPolicy::AllowAll | AddressPolicy::PublicOnly(_) => NotAllowed::Private(host).into(),
+                });
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
@@ -221,6 +244,29 @@ mod tests {
         for url in ["http://10.1.0.1/", "http://8.8.8.8/", "http://emulator.shop.svc/"] {
             assert!(!policy.allows_scheme_of(&url.parse().unwrap()), "{url}");
             assert!(AddressPolicy::AllowAll.allows_scheme_of(&url.parse().unwrap()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_collector_may_be_anywhere_but_at_a_metadata_server() {
+        let policy = AddressPolicy::NoMetadataServer;
+        for url in [
+            "http://otel.observability:4318/",
+            "http://10.96.0.7:4318/",
+            "http://[fd00::7]/",
+            "http://127.0.0.1/",
+        ] {
+            let url = url.parse().unwrap();
+            assert!(policy.allows_host_of(&url) && policy.allows_scheme_of(&url), "{url}");
+        }
+        for url in [
+            "http://169.254.169.254/",
+            "http://[fe80::1]/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://[fd00:ec2::254]/",
+            "http://[fd20:ce::254]/",
+        ] {
+            assert!(!policy.allows_host_of(&url.parse().unwrap()), "{url}");
         }
     }
 

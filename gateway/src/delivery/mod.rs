@@ -9,6 +9,7 @@ pub mod attempt;
 pub mod client;
 pub mod dead_letters;
 pub mod gate;
+pub mod grpc;
 mod lane;
 pub mod parcel;
 pub mod retry;
@@ -20,7 +21,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use supervisor::Supervisor;
 
-use crate::{erase::Erasures, log::SharedLog, metrics::Metrics, status::Board};
+use crate::{erase::Erasures, log::SharedLog, metrics::Metrics, status::Board, traces::Tracer};
 
 /// What delivery is made of.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct Parts {
     pub erasures: Arc<Erasures>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where spans are recorded of requests whose events are traced.
+    pub tracer: Tracer,
     /// What `/status` shows.
     pub board: Arc<Board>,
     /// Where it is noted which destinations were deleted when (`--data-dir`); without it they are kept 24 h from the

@@ -16,6 +16,7 @@ use crate::{
     pipeline::{consent::admission::Admission, validation},
     plan::PlannedDestination,
     record::Record,
+    traces::context::Traced,
 };
 
 /// Events of one request, with its history.
@@ -28,13 +29,24 @@ pub struct Parcel {
     /// Requests of one key go one at a time and in order.
     pub key: Option<Arc<str>>,
     /// The request for the first attempt. Later ones are encoded anew: signatures carry the time of sending.
-    pub prepared: Option<(Request, Instant)>,
+    pub prepared: Option<Prepared>,
     /// Requests that carried it so far.
     pub attempts: u32,
     /// Not before this time.
     pub due: Instant,
     /// What the last failure was: message and code.
     pub failure: Option<(String, String)>,
+}
+
+/// A request that was encoded before its turn.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The request.
+    pub request: Request,
+    /// When it was encoded.
+    pub at: Instant,
+    /// The hits of its events, as far as they are traced.
+    pub traced: Vec<Traced>,
 }
 
 impl Parcel {
@@ -103,6 +115,7 @@ pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) 
     let mut expression_errors = BTreeMap::new();
     let mut young = Vec::with_capacity(events.len());
     let mut accepted = Vec::with_capacity(events.len());
+    let mut traced = Vec::with_capacity(events.len());
     let mut records: Vec<Record<'_>> = Vec::with_capacity(events.len());
     for event in events {
         match codec::decode(&event.payload) {
@@ -124,10 +137,13 @@ pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) 
             }
             Ok(mut record) => match prepare_record(form, &mut record) {
                 Admission::Withheld => packed.erased.push(event.position),
-                Admission::Whole | Admission::Anonymized => {
+                admitted @ (Admission::Whole | Admission::Anonymized) => {
                     form.view.apply(&mut record, &mut expression_errors);
                     young.push(event);
                     accepted.push(record.accepted_ms);
+                    // Nothing leads back from a delivery without identifiers to its visitor's hit.
+                    let trace = record.trace.take().filter(|_| admitted == Admission::Whole);
+                    traced.push(trace.map(|trace| *trace));
                     records.push(record);
                 }
             },
@@ -149,6 +165,12 @@ pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) 
     for encoded in encoding.requests {
         let oldest_ms = encoded.events.iter().filter_map(|index| accepted.get(*index)).min();
         let oldest_ms = oldest_ms.copied().unwrap_or(with.now_ms);
+        let traced = encoded.events.iter().filter_map(|index| traced.get(*index)?.clone());
+        let prepared = Prepared {
+            request: encoded.request,
+            at: with.now,
+            traced: traced.collect(),
+        };
         let events: Vec<Stored> = encoded.events.into_iter().filter_map(&mut take).collect();
         if events.is_empty() {
             continue;
@@ -157,7 +179,7 @@ pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) 
             events,
             oldest_ms,
             key: encoded.ordering_key.map(Arc::from),
-            prepared: Some((encoded.request, with.now)),
+            prepared: Some(prepared),
             attempts: with.attempts,
             due: with.now,
             failure: with.failure.clone(),

@@ -38,6 +38,7 @@ use crate::{
     record::Record,
     status::{Board, CredentialsReason, Delivery, DestinationStatus, Totals},
     testing,
+    traces::Tracer,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -209,13 +210,15 @@ impl Gateway {
         let dead_letters = Arc::new(DeadLetters::in_memory(1_000_000));
         let erasures: Arc<Erasures> = Arc::default();
         let board = Arc::new(Board::new());
+        let metrics = Arc::new(Metrics::new("shop").unwrap());
         let supervisor = Supervisor::start(
             Parts {
                 log: Arc::clone(&log) as _,
                 transport: Arc::clone(&network) as _,
                 dead_letters: Arc::clone(&dead_letters),
                 erasures: Arc::clone(&erasures),
-                metrics: Arc::new(Metrics::new("shop").unwrap()),
+                metrics: Arc::clone(&metrics),
+                tracer: Tracer::new(metrics.trace_spans_dropped()).0,
                 board: Arc::clone(&board),
                 state_dir: None,
                 now_ms,

@@ -220,6 +220,12 @@ pub trait Destination: Send + Sync {
         None
     }
 
+    /// Whether its requests carry the trace context of their events: only of a receiver of one's own. To an advertising
+    /// vendor it would be one more identifier.
+    fn passes_trace_context(&self) -> bool {
+        false
+    }
+
     /// Reads a response. Pure.
     fn classify(&self, response: &Response) -> Outcome;
 

@@ -9,7 +9,7 @@ use std::{
     collections::{BTreeMap, HashMap},
 };
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{self, CONTENT_TYPE, TE},
@@ -27,7 +27,11 @@ use super::{
     with_endpoint,
 };
 use crate::{
-    delivery::{attempt::grpc_status, tokens::GoogleTokens},
+    delivery::{
+        attempt::grpc_status,
+        grpc::{framed, unframed},
+        tokens::GoogleTokens,
+    },
     event::field,
     record::Record,
 };
@@ -301,7 +305,7 @@ impl Destination for PubSub {
     }
 
     fn readable(&self, request: &Request) -> Option<serde_json::Value> {
-        let message = PublishRequest::decode(request.body.get(FRAME_HEADER..)?).ok()?;
+        let message = PublishRequest::decode(unframed(&request.body)?).ok()?;
         let messages = message.messages.iter().map(|message| {
             let text = || serde_json::Value::from(String::from_utf8_lossy(&message.data));
             json!({
@@ -389,19 +393,6 @@ pub struct PubsubMessage {
     /// The ordering key; empty: none.
     #[prost(string, tag = "5")]
     pub ordering_key: String,
-}
-
-/// The bytes before a message in gRPC's frame.
-const FRAME_HEADER: usize = 5;
-
-/// A message in gRPC's frame: not compressed, its length, itself.
-fn framed(message: &impl Message) -> Bytes {
-    let length = message.encoded_len();
-    let mut frame = BytesMut::with_capacity(length + FRAME_HEADER);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    frame.put(message.encode_to_vec().as_slice());
-    frame.freeze()
 }
 
 /// Whether a text is a topic's id (sheet, section 1).

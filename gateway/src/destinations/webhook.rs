@@ -206,6 +206,10 @@ impl Destination for Webhook {
         encoding
     }
 
+    fn passes_trace_context(&self) -> bool {
+        true
+    }
+
     fn classify(&self, response: &Response) -> Outcome {
         if response.status == http::StatusCode::GONE {
             return Outcome::Gone {

@@ -42,6 +42,7 @@ use crate::{
     metrics::{ClientMetrics, Metrics},
     pipeline::{self, Dropped, Fate, Judged, identity::lines_of_answer, visit::Visit},
     plan::Plan,
+    traces::{Tracer, spans::HitSpan},
 };
 
 /// What all workers of a gateway share.
@@ -49,6 +50,7 @@ pub struct Intake {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
     deduplication: Arc<Deduplication>,
+    tracer: Tracer,
     metrics: Arc<Metrics>,
     hold: Arc<Hold>,
     body_memory: BodyMemory,
@@ -63,6 +65,7 @@ impl Intake {
         plan: Arc<ArcSwap<Plan>>,
         log: SharedLog,
         deduplication: Arc<Deduplication>,
+        tracer: Tracer,
         metrics: Arc<Metrics>,
         limits: &Limits,
     ) -> Self {
@@ -71,6 +74,7 @@ impl Intake {
             log,
             deduplication,
             hold: Arc::new(Hold::new(metrics.held_events())),
+            tracer,
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
@@ -142,14 +146,25 @@ impl Worker for IntakeWorker {
             (Some(answer), Some((_, metrics))) => (answer, metrics),
             (None, None) => (unclaimed(&parts), &current.unclaimed),
             (None, Some((client, metrics))) => {
+                let tracer = &self.intake.tracer;
+                let span = current
+                    .plan
+                    .traces
+                    .as_deref()
+                    .and_then(|traces| tracer.hit(traces, &parts));
                 let hit = ClaimedHit {
                     worker: self,
                     plan: &current.plan,
                     client,
                     metrics,
                     parts: &parts,
+                    span: span.as_ref(),
                 };
-                (hit.answer(body, peer).await, metrics)
+                let answer = hit.answer(body, peer).await;
+                if let Some(span) = span {
+                    tracer.hit_answered(span, client, &parts, answer.status(), arrived.elapsed());
+                }
+                (answer, metrics)
             }
         };
         metrics.answered(answer.status(), arrived.elapsed());
@@ -224,6 +239,7 @@ struct ClaimedHit<'w> {
     client: &'w Client,
     metrics: &'w ClientMetrics,
     parts: &'w Parts,
+    span: Option<&'w HitSpan>,
 }
 
 impl ClaimedHit<'_> {
@@ -328,6 +344,12 @@ impl ClaimedHit<'_> {
             self.count_broken(&judged.broken_rules);
             for failed in &judged.expression_errors {
                 metrics.expression_errors(&failed.object, &failed.expression, 1);
+            }
+        }
+        if let Some(span) = self.span {
+            span.brought(judged.len());
+            for judged in &mut judged {
+                judged.record.trace = Some(span.mark());
             }
         }
         let received_ms = visit.request.received_ms;

@@ -39,10 +39,13 @@ pub struct MeasurementProtocol {
 }
 
 impl MeasurementProtocol {
+    /// The protocol's paths.
+    pub const PATHS: [&'static str; 2] = ["/mp/collect", "/debug/mp/collect"];
+
     /// Whether the path is one of the protocol.
     #[must_use]
     pub fn owns(path: &str) -> bool {
-        matches!(path, "/mp/collect" | "/debug/mp/collect")
+        Self::PATHS.contains(&path)
     }
 
     /// Turns a request into events; on `/debug/mp/collect` into an answer that lists what is wrong, and no event.

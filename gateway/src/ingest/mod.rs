@@ -178,6 +178,19 @@ impl Client {
         }
     }
 
+    /// The path of its own by which it owns a request to `path`, as protocol or configuration have it: what may be told
+    /// where nothing of a hit may.
+    #[must_use]
+    pub fn route(&self, path: &str) -> &str {
+        let known = |paths: [&'static str; 2]| paths.into_iter().find(|own| *own == path).unwrap_or_default();
+        match &self.kind {
+            ClientKind::Ga4(_) => known(Ga4::PATHS),
+            ClientKind::MeasurementProtocol(_) => known(MeasurementProtocol::PATHS),
+            ClientKind::Json(json) => &json.path,
+            ClientKind::Pixel(pixel) => &pixel.path,
+        }
+    }
+
     /// Turns a claimed request into events. Pure but for the ids given to events that have none.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use tagfleet_expressions::{Map, Value};
 use crate::{
     event::Event,
     record::{Consent, ConsentSignal, Record},
+    traces::context::{self, SpanContext, Traced},
 };
 
 /// The first byte of a record without extensions.
@@ -78,6 +79,9 @@ mod extension {
     pub(super) const APPLIED: u8 = 1;
     /// [`Record::rejected`](crate::record::Record::rejected), a text.
     pub(super) const REJECTED: u8 = 2;
+    /// [`Record::trace`](crate::record::Record::trace): a list of the trace's id as two numbers, high and low, the span's id,
+    /// and the `tracestate`, a text, if there is one.
+    pub(super) const TRACE: u8 = 3;
 }
 
 /// Appends `record` to `out`.
@@ -111,6 +115,9 @@ fn extensions<'r>(record: &'r Record<'_>) -> Vec<(u8, Value<'r>)> {
     if let Some(reason) = &record.rejected {
         extensions.push((extension::REJECTED, Value::from(&**reason)));
     }
+    if let Some(traced) = &record.trace {
+        extensions.push((extension::TRACE, trace_to_value(traced)));
+    }
     extensions
 }
 
@@ -124,9 +131,39 @@ fn extend<'a>(record: &mut Record<'a>, kind: u8, value: Value<'a>) -> Result<(),
             record.applied = names.collect::<Result<_, _>>()?;
         }
         (extension::REJECTED, Value::String(reason)) => record.rejected = Some(reason),
+        (extension::TRACE, Value::List(parts)) => {
+            let traced = trace_from(&parts).ok_or(DecodeError::Extension(kind))?;
+            record.trace = Some(Box::new(traced));
+        }
         _ => return Err(DecodeError::Extension(kind)),
     }
     Ok(())
+}
+
+fn trace_to_value(traced: &Traced) -> Value<'_> {
+    let trace = traced.context.trace();
+    let numbers = [(trace >> 64) as u64, trace as u64, traced.context.span()];
+    let mut parts: Vec<_> = numbers.into_iter().map(Value::Uint).collect();
+    if !traced.state.is_empty() {
+        parts.push(Value::from(&*traced.state));
+    }
+    Value::List(parts)
+}
+
+fn trace_from(parts: &[Value<'_>]) -> Option<Traced> {
+    let (ids, state) = parts.split_first_chunk()?;
+    let [Value::Uint(high), Value::Uint(low), Value::Uint(span)] = ids else {
+        return None;
+    };
+    let state = match state {
+        [] => "",
+        [Value::String(state)] if context::is_state(state) => state,
+        _ => return None,
+    };
+    Some(Traced {
+        context: SpanContext::new(u128::from(*high) << 64 | u128::from(*low), *span)?,
+        state: state.into(),
+    })
 }
 
 /// Reads a record; its texts borrow from `bytes`. Takes time and memory linear in `bytes`, whatever they are.
@@ -405,6 +442,14 @@ mod tests {
         });
         let applied = prop::collection::vec("[a-z]{0,8}".prop_map(Cow::Owned), 0..3);
         let rejected = prop::option::of(".{0,8}".prop_map(Cow::Owned));
+        let trace = prop::option::of(
+            (1_u128.., 1_u64.., "(|a=1|b@c=2,d=3)").prop_map(|(trace, span, state)| {
+                Box::new(Traced {
+                    context: SpanContext::new(trace, span).unwrap(),
+                    state: state.into(),
+                })
+            }),
+        );
         (
             any::<i64>(),
             consent,
@@ -412,14 +457,16 @@ mod tests {
             fields(values()),
             applied,
             rejected,
+            trace,
         )
-            .prop_map(|(accepted_ms, consent, vars, event, applied, rejected)| Record {
+            .prop_map(|(accepted_ms, consent, vars, event, applied, rejected, trace)| Record {
                 accepted_ms,
                 consent,
                 vars,
                 event: event.into(),
                 applied,
                 rejected,
+                trace,
             })
     }
 
@@ -550,6 +597,41 @@ mod tests {
         ];
         for (bytes, error) in refused {
             assert_eq!(decode(&bytes), Err(error), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn the_trace_of_a_hit_takes_forty_bytes_and_is_refused_unless_it_is_one() {
+        let mut record = record_with("stock", Value::Int(3));
+        let plain = encoded(&record).len();
+        record.trace = Some(Box::new(Traced {
+            context: SpanContext::new(u128::MAX, u64::MAX).unwrap(),
+            state: "".into(),
+        }));
+        let bytes = encoded(&record);
+        assert!(bytes.len() <= plain + 40, "{}", bytes.len() - plain);
+        assert_eq!(decode(&bytes).unwrap(), record);
+
+        let forged = |value: &Value<'_>| {
+            let mut bytes = vec![VERSION_EXTENDED, 0, 0, 0, 0, 1, extension::TRACE];
+            put_value(&mut bytes, value, 0);
+            bytes
+        };
+        let ids = [1, 2, 3].map(Value::Uint).to_vec();
+        let with = |more: &[Value<'static>]| Value::List([ids.as_slice(), more].concat());
+        for good in [with(&[]), with(&["a=1".into()])] {
+            assert!(decode(&forged(&good)).unwrap().trace.is_some());
+        }
+        for bad in [
+            Value::Null,
+            Value::List(Vec::new()),
+            Value::List([0, 0, 3].map(Value::Uint).to_vec()),
+            Value::List([1, 2, 0].map(Value::Uint).to_vec()),
+            Value::List([1, 2, 3].map(Value::Int).to_vec()),
+            with(&["no state".into()]),
+            with(&["a=1".into(), Value::Null]),
+        ] {
+            assert_eq!(decode(&forged(&bad)), Err(DecodeError::Extension(3)), "{bad:?}");
         }
     }
 

@@ -60,6 +60,7 @@ fn every_metric_of_the_contract_is_there_with_its_type_and_labels() {
         ("tagfleet_buffer_events", "gauge"),
         ("tagfleet_buffer_seconds_to_full", "gauge"),
         ("tagfleet_dead_letters", "gauge"),
+        ("tagfleet_trace_spans_dropped_total", "counter"),
         ("tagfleet_ledger_imbalance_events", "gauge"),
         ("tagfleet_config_info", "gauge"),
         ("tagfleet_config_errors_total", "counter"),

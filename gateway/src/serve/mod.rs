@@ -36,6 +36,7 @@ use crate::{
     log::{LogError, SharedLog},
     pipeline::{device, geo::MAX_BYTES as MAX_GEO_BYTES, policies::Policies},
     plan::Plan,
+    traces::{self, Exporter, Tracer},
 };
 
 /// What is logged unless TAGFLEET_LOG says otherwise. What kube says of each try at the API server we say once.
@@ -46,6 +47,9 @@ const INGEST_GRACE: Duration = Duration::from_secs(10);
 const HOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long delivery may take after that.
 const DELIVERY_GRACE: Duration = Duration::from_secs(10);
+
+/// How long the last spans may take after that.
+const TRACES_GRACE: Duration = Duration::from_secs(2);
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -90,6 +94,21 @@ impl Mode {
                 allowed_private_destinations,
                 ..
             } => AddressPolicy::PublicOnly(allowed_private_destinations.as_slice().into()),
+        }
+    }
+
+    /// Where the collector of traces may be.
+    fn collector_addresses(&self) -> AddressPolicy {
+        match self {
+            Self::Files { .. } => AddressPolicy::AllowAll,
+            Self::Kubernetes { .. } => AddressPolicy::NoMetadataServer,
+        }
+    }
+
+    fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Files { .. } => None,
+            Self::Kubernetes { namespace, .. } => Some(namespace),
         }
     }
 }
@@ -195,6 +214,8 @@ struct Gateway {
     releasing: Releasing,
     server: Server,
     geo: GeoKeeper,
+    tracer: Tracer,
+    exporter: Exporter,
     /// What the log was opened with.
     buffer: Buffer,
 }
@@ -216,6 +237,8 @@ impl Gateway {
             Arc::clone(&desk.board),
         );
         make_ready(&plan.policies, &mut geo);
+        let (tracer, exporter) = start_traces(options, config.name(), &desk);
+        tracer.apply(plan.traces.as_ref());
         let delivery = Supervisor::start(
             Parts {
                 log: Arc::clone(&log),
@@ -223,6 +246,7 @@ impl Gateway {
                 dead_letters: Arc::clone(&store.dead_letters),
                 erasures: Arc::clone(&store.erasures),
                 metrics: Arc::clone(&desk.metrics),
+                tracer: tracer.clone(),
                 board: Arc::clone(&desk.board),
                 state_dir: store.folder,
                 now_ms: clock::now_ms,
@@ -237,6 +261,7 @@ impl Gateway {
             Arc::clone(&plan),
             Arc::clone(&log),
             Arc::clone(&deduplication),
+            tracer.clone(),
             Arc::clone(&desk.metrics),
             &limits,
         ));
@@ -270,6 +295,8 @@ impl Gateway {
             releasing,
             server,
             geo,
+            tracer,
+            exporter,
             buffer,
         })
     }
@@ -296,6 +323,7 @@ impl Gateway {
             .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));
         self.delivery.apply(&plan);
         make_ready(&plan.policies, &mut self.geo);
+        self.tracer.apply(plan.traces.as_ref());
         self.plan.store(Arc::new(plan));
     }
 
@@ -311,6 +339,7 @@ impl Gateway {
         self.delivery.shutdown(DELIVERY_GRACE).await;
         self.log.close();
         self.tending.stop();
+        self.exporter.stop(TRACES_GRACE).await;
         drop(self.desk);
         tracing::info!("stopped");
     }
@@ -322,4 +351,15 @@ fn make_ready(policies: &Policies, geo: &mut GeoKeeper) {
     if policies.device {
         device::prepare();
     }
+}
+
+/// What records spans, and what brings them to the collector, once there are any.
+fn start_traces(options: &Options, container: &str, desk: &Desk) -> (Tracer, Exporter) {
+    let (tracer, queue) = Tracer::new(desk.metrics.trace_spans_dropped());
+    let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty());
+    let resource = traces::resource(container, options.mode.namespace(), host.as_deref());
+    let addresses = options.mode.collector_addresses();
+    let open = Box::new(|| Ok(Arc::new(HttpClient::new(addresses)?) as _));
+    let exporter = Exporter::start(tracer.clone(), queue, resource, open, &Handle::current());
+    (tracer, exporter)
 }

@@ -91,7 +91,14 @@ mod tests {
         delivery::dead_letters::{Letter, Reason},
         event::Event,
         log::{Ending, WhenFull, memory::MemoryLog},
+        traces::context::{SpanContext, Traced},
     };
+
+    fn traced() -> Option<Box<Traced>> {
+        let context = SpanContext::new(7, 8)?;
+        let state = "a=1".into();
+        Some(Box::new(Traced { context, state }))
+    }
 
     fn letter(id: &str) -> Letter {
         let mut event = Event::new();
@@ -99,6 +106,7 @@ mod tests {
         let record = Record {
             accepted_ms: 1_000,
             event,
+            trace: traced(),
             ..Record::default()
         };
         let mut payload = Vec::new();
@@ -138,7 +146,8 @@ mod tests {
         let chunk = reader.read(1_000, 1 << 20).unwrap();
         assert_eq!(chunk.events.len(), 300);
         let first = chunk.events.first().unwrap();
-        assert_eq!(codec::decode(&first.payload).unwrap().accepted_ms, 9_000);
+        let record = codec::decode(&first.payload).unwrap();
+        assert_eq!((record.accepted_ms, record.trace), (9_000, traced()));
         assert!(log.reader(meta).unwrap().read(10, 1_000).unwrap().events.is_empty());
         let endings: Vec<_> = chunk
             .events

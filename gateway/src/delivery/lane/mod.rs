@@ -26,7 +26,7 @@ use super::{
     Parts,
     attempt::attempt,
     gate::{Gate, Pass, Shut},
-    parcel::{Circumstances, Doomed, Parcel, Queue, pack},
+    parcel::{Circumstances, Doomed, Parcel, Prepared, Queue, pack},
     retry::Backoff,
 };
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
     pipeline::transform::View,
     plan::PlannedDestination,
     status::{CredentialsReason, Delivery, DestinationBoard},
+    traces::spans::{Carrier, DeliverySpan},
 };
 
 /// Payload that a lane holds in memory beside one batch: past that it reads no further.
@@ -279,14 +280,17 @@ impl Lane {
                 return;
             };
             match parcel.prepared.take() {
-                Some((request, at)) if now.duration_since(at) < PREPARED_FOR => {
+                Some(mut prepared) if now.duration_since(prepared.at) < PREPARED_FOR => {
                     if probe {
                         self.gate.probe_sent();
                     }
-                    let (transport, form) = (Arc::clone(&self.parts.transport), Arc::clone(form));
-                    let now_ms = self.parts.now_ms;
+                    let span = self.trace(form, &parcel, &mut prepared);
+                    let (parts, form) = (self.parts.clone(), Arc::clone(form));
                     self.under_way.spawn(async move {
-                        let attempt = attempt(&*transport, &form, request, now_ms).await;
+                        let attempt = attempt(&*parts.transport, &form, prepared.request, parts.now_ms).await;
+                        if let Some(span) = span {
+                            parts.tracer.delivered(span, &attempt);
+                        }
                         Returned {
                             parcel,
                             attempt,
@@ -302,6 +306,21 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Begins the span of a request, if any of its events is traced, and tells a receiver that may know.
+    fn trace(&self, form: &PlannedDestination, parcel: &Parcel, prepared: &mut Prepared) -> Option<DeliverySpan> {
+        let carrier = Carrier {
+            destination: &self.name,
+            events: parcel.events.len(),
+            attempt: parcel.attempts + 1,
+        };
+        let tracer = &self.parts.tracer;
+        let span = tracer.delivery(&prepared.traced, carrier, &prepared.request)?;
+        if form.vendor.passes_trace_context() {
+            span.write(&mut prepared.request);
+        }
+        Some(span)
     }
 
     fn wants_more(&self, now: Instant) -> bool {

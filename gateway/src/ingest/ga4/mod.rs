@@ -26,10 +26,13 @@ pub struct Ga4 {
 }
 
 impl Ga4 {
-    /// Whether the path is one of the protocol: `/g/collect`, and `/g/s/collect` for its companion without cookies.
+    /// The protocol's paths: `/g/collect`, and `/g/s/collect` for its companion without cookies.
+    pub const PATHS: [&'static str; 2] = ["/g/collect", "/g/s/collect"];
+
+    /// Whether the path is one of the protocol.
     #[must_use]
     pub fn owns(path: &str) -> bool {
-        matches!(path, "/g/collect" | "/g/s/collect")
+        Self::PATHS.contains(&path)
     }
 
     /// Turns a hit into events: one from the query, or one from each line of the body over the query's parameters.

@@ -104,6 +104,7 @@ fn gateway_with(
         Arc::clone(&plan),
         Arc::clone(&log),
         deduplication,
+        Tracer::new(metrics.trace_spans_dropped()).0,
         Arc::clone(&metrics),
         &limits,
     ));
