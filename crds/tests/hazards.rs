@@ -114,7 +114,7 @@ fn a_transformation_that_never_does_anything() {
     // Those for all come first, wherever they stand.
     tells(
         &json!([
-            {"redact": {"patterns": ["Email"], "parameters": ["page_title", "sku"]}, "destinations": ["queue"]},
+            {"redact": {"patterns": ["Email"], "parameters": ["page_title", "value"]}, "destinations": ["queue"]},
             {"allow": ["value", "sku", "user_data"]}
         ]),
         &["transformations[0].redact.parameters[0]: has no effect: the transformation t1 removes page_title before"],

@@ -69,7 +69,8 @@ pub struct Transformation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::names")]
     pub destinations: Option<Vec<String>>,
-    /// An expression: the change is made only when it is true. `request` can be read only when `destinations` is not set.
+    /// An expression: the change is made only when it is true. `allow`, `exclude`, `hash` and `redact` are left out only when
+    /// it is false: should it fail, they are made. `request` can be read only when `destinations` is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::expression")]
     pub when: Option<String>,

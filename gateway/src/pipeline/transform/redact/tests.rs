@@ -292,7 +292,7 @@ fn long_texts_take_linear_time() {
         "4111 1111 1111 1111 ",
         "%3D",
     ] {
-        let text = format!("http://x/?{}", piece.repeat(1_000_000 / piece.len()));
+        let text = format!("http://x/?{}", piece.repeat(100_000 / piece.len()));
         drop(all().redacted(&text));
     }
 }
