@@ -543,7 +543,7 @@ fn a_container_is_checked_beyond_its_schema() {
         (
             "/validation",
             json!([{"schema": {"required": ["value"]}}, {"schema": {"properties": {"value": {"type": "nmber"}}}}]),
-            "TaggingContainer/shop: spec.validation[1].schema: /properties/value/type: \"nmber\" is not",
+            "TaggingContainer/shop: spec.validation[1].schema: /properties/value/type: ",
         ),
         (
             "/validation",

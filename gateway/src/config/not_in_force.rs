@@ -168,12 +168,12 @@ mod tests {
             findings(
                 "apiVersion: tagfleet.dev/v1alpha1\nkind: TaggingContainer\nmetadata: {name: shop}\nspec:\n  \
                  clients:\n  - name: gtag\n    scripts: {ids: [G-1]}\n  privacy: {ipAddress: Remove, bots: Drop}\n  \
-                 telemetry: {}\n  priority: \"1\"\n  identity:\n"
+                 preview: {}\n  priority: \"1\"\n  identity:\n"
             ),
             [
                 "shop.yaml:7:5: TaggingContainer/shop: spec.clients[0].scripts: is not in force in this version yet: \
                  take it out",
-                "shop.yaml:9:3: TaggingContainer/shop: spec.telemetry: is not in force in this version yet: take it \
+                "shop.yaml:9:3: TaggingContainer/shop: spec.preview: is not in force in this version yet: take it \
                  out",
                 "shop.yaml:10:13: TaggingContainer/shop: spec.priority: is not in force in this version yet: take it \
                  out",
