@@ -446,14 +446,23 @@ fn traces_go_where_the_container_says_now() {
         }))
     };
     site.write("container.yaml", &format!("{CONTAINER}{telemetry}"));
-    site.write("keys.yaml", &KEYS.replace("}", ", otlp: first}"));
+    site.write(
+        "keys.yaml",
+        &KEYS.replace("stringData: {", "stringData: {otlp: first, "),
+    );
     assert_eq!(site.reload(), [""; 0]);
     assert_eq!(site.plan().traces, settings("first"));
-    site.write("keys.yaml", &KEYS.replace("}", ", otlp: second}"));
+    site.write(
+        "keys.yaml",
+        &KEYS.replace("stringData: {", "stringData: {otlp: second, "),
+    );
     site.reload();
     assert_eq!(site.plan().traces, settings("second"), "a Secret is changed alone");
 
-    site.write("keys.yaml", &KEYS.replace("}", ", otlp: \"one\\ntwo\"}"));
+    site.write(
+        "keys.yaml",
+        &KEYS.replace("stringData: {", "stringData: {otlp: \"one\\ntwo\", "),
+    );
     let findings = site.reload();
     assert!(
         findings[0].contains("spec.telemetry.otlp.headers.api-key: its value has characters that no header may hold"),
