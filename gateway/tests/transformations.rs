@@ -1,7 +1,13 @@
 //! Transformations as a configuration has them: the vectors of tests/vectors/transformations, and that nothing shows what they
 //! hide, whatever is sent and however they are ordered.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

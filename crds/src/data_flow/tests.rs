@@ -1,5 +1,11 @@
 //! Given this container and this destination: what goes there, and what is refused.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::redundant_clone
+)]
 
 use std::collections::BTreeMap;
 

@@ -233,12 +233,12 @@ impl Simulator {
                 let unsent = |destination: &Arc<PlannedDestination>| SimulatedDestination::unsent(destination, reason);
                 simulated.destinations = self.plan.destinations.iter().map(unsent).collect();
             }
-            Fate::Judged(judged) => self.judged(*judged, &watch.decisions, now_ms, &mut simulated),
+            Fate::Judged(judged) => self.judged(&judged, &watch.decisions, now_ms, &mut simulated),
         }
         simulated
     }
 
-    fn judged(&self, judged: Judged<'_>, decisions: &[Decision], now_ms: i64, simulated: &mut SimulatedEvent) {
+    fn judged(&self, judged: &Judged<'_>, decisions: &[Decision], now_ms: i64, simulated: &mut SimulatedEvent) {
         let names = SIGNALS.map(|signal| signal.as_str());
         let states = judged.consent.consent.states().map(ConsentSignal::as_str);
         let sources = judged.consent.sources.map(Source::as_str);
@@ -249,7 +249,7 @@ impl Simulator {
             .map(|failed| format!("{}, {}: {}", failed.object, failed.expression, failed.reason))
             .collect();
         for (destination, decision) in self.plan.destinations.iter().zip(decisions) {
-            let shown = self.destination(destination, decision, &judged, now_ms);
+            let shown = self.destination(destination, decision, judged, now_ms);
             simulated.destinations.push(shown);
         }
     }

@@ -26,7 +26,7 @@ fn run_on(manifests: &str, tests: &str) -> Vec<CaseResult> {
     fs::write(folder.path().join("shop.yaml"), manifests).unwrap();
     let file = folder.path().join("shop.test.yaml");
     fs::write(&file, tests).unwrap();
-    assert_eq!(find(folder.path()).unwrap(), [file.clone()]);
+    assert_eq!(find(folder.path()).unwrap(), std::slice::from_ref(&file));
     run(&file).cases
 }
 

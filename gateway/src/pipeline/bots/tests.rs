@@ -1,5 +1,4 @@
 #![allow(clippy::unwrap_used)]
-use std::time::Instant;
 
 use http::{HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
@@ -227,36 +226,4 @@ proptest! {
         let found = browser(&format!("{before}Googlebot/2.1{after}"));
         prop_assert!(found.is_some_and(|bot| bot.score == 100));
     }
-}
-
-/// `cargo test --release -p tagfleet-gateway --lib bots:: -- --ignored --nocapture`
-#[test]
-#[ignore = "measures"]
-fn the_time_of_a_look() {
-    let headers: HeaderMap = HeaderMap::from_iter([
-        (USER_AGENT, HeaderValue::from_static(PERSONS[0])),
-        (ACCEPT_LANGUAGE, HeaderValue::from_static("de-DE,de;q=0.9")),
-    ]);
-    let request = HitRequest {
-        method: &Method::GET,
-        path: "/g/collect",
-        query: "",
-        headers: &headers,
-        body: b"",
-        visitor: [203, 0, 113, 7].into(),
-        by_trusted_proxy: false,
-        read_cookies: &crate::testing::NO_COOKIES,
-        received_ms: 0,
-    };
-    let time = |what: &str, look: &dyn Fn() -> Option<Bot>| {
-        let rounds = 100_000;
-        look();
-        let start = Instant::now();
-        for _ in 0..rounds {
-            std::hint::black_box(look());
-        }
-        println!("{what}: {:?}", start.elapsed() / rounds);
-    };
-    time("a user agent that is known", &|| look(std::hint::black_box(&request)));
-    time("a new one", &|| list::find(std::hint::black_box(PERSONS[0].as_bytes())));
 }

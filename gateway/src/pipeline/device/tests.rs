@@ -1,5 +1,4 @@
 #![allow(clippy::unwrap_used)]
-use std::time::Instant;
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -163,24 +162,4 @@ proptest! {
         enrich(&mut event);
         prop_assert_eq!(once, event);
     }
-}
-
-/// `cargo test --release -p tagfleet-gateway --lib device:: -- --ignored --nocapture`
-#[test]
-#[ignore = "measures"]
-fn the_time_of_a_look() {
-    let start = Instant::now();
-    prepare();
-    println!("prepare: {:?}", start.elapsed());
-    let event = testing::record(json!({
-        "user_agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
-                       Chrome/131.0.0.0 Safari/537.36",
-    }))
-    .event;
-    let rounds = 100_000;
-    let start = Instant::now();
-    for _ in 0..rounds {
-        std::hint::black_box(of(std::hint::black_box(&event)));
-    }
-    println!("a user agent that is known: {:?}", start.elapsed() / rounds);
 }

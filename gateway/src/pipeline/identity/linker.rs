@@ -70,7 +70,7 @@ impl LinkerKeys {
             let text = key.open_in_place(nonce, Aad::empty(), &mut text).ok()?;
             let (end, text) = text.split_first_chunk()?;
             let (seconds, id) = text.split_first_chunk()?;
-            let fpid = Fpid::new((&*id).try_into().ok()?, u64::from_be_bytes(*seconds));
+            let fpid = Fpid::new(id.try_into().ok()?, u64::from_be_bytes(*seconds));
             (now < u64::from_be_bytes(*end)).then_some(fpid)
         })
     }

@@ -142,7 +142,7 @@ async fn a_file_is_in_force_at_once_and_again_when_it_changes() {
     let world = World::new();
     let path = world.folder.path().join("city.mmdb");
     fs::write(&path, database_of("DE")).unwrap();
-    let places = source(Origin::File(path.clone()));
+    let places = source(Origin::File(path));
     world.keeper().keep(Some(&places));
     assert_eq!(country(&places).as_deref(), Some("DE"), "before anything has waited");
 
@@ -261,7 +261,7 @@ fn one_file_is_kept_of_the_newest_address() {
     let new = Store::of(world.folder.path(), &address());
     new.put(b"new").unwrap();
     new.put(b"newer").unwrap();
-    assert_eq!(world.files(), [new.name.clone()]);
+    assert_eq!(world.files(), std::slice::from_ref(&new.name));
     assert_eq!(fs::read(world.folder.path().join(&new.name)).unwrap(), b"newer");
 }
 

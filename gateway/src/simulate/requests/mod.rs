@@ -72,7 +72,7 @@ pub fn read(text: &str) -> Result<Vec<GivenRequest>, RequestError> {
 /// Path and query of a target, whether that is a whole URL or a path.
 fn split_target(target: &str) -> Option<(Option<String>, String, String)> {
     let (host, rest) = match target.split_once("://") {
-        Some((scheme, rest)) if matches!(scheme, "http" | "https") => {
+        Some(("http" | "https", rest)) => {
             let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
             let (host, rest) = rest.split_at_checked(end)?;
             (Some(host.to_owned()), rest)

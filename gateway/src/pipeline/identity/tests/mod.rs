@@ -1,5 +1,11 @@
 //! Given this hit of a browser, these cookies are set, and this is the event's `client_id`.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::needless_pass_by_value,
+    clippy::string_slice
+)]
 
 mod client_id;
 mod consent;
