@@ -80,9 +80,10 @@ const CLICK_IDS: [&str; 22] = [
 
 /// Strips a record of all that identifies its visitor. What happened stays: the event's name, id and time, the page, the
 /// items, the order's id, custom parameters, country and language. Of the container's variables none stays, since they may
-/// have been computed from anything. Doing it twice is doing it once.
+/// have been computed from anything; and no trace leads back to the hit. Doing it twice is doing it once.
 pub fn anonymize(record: &mut Record<'_>) {
     record.vars = Map::new();
+    record.trace = None;
     let fields = std::mem::take(record.event.fields_mut());
     let kept = fields
         .into_iter()
