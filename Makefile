@@ -1,6 +1,6 @@
 # Each target is one line: a script, or cargo.
 
-.PHONY: help demo demo-cluster test e2e cluster-up cluster-down bench bench-operator fuzz generate fmt
+.PHONY: help demo demo-cluster test e2e cluster-up cluster-down bench bench-operator fuzz generate user-agents fmt
 
 help:      ## what there is
 	@grep -E '^[a-z0-9-]+: .*##' Makefile | sed 's/: *##/\t/'
@@ -32,8 +32,11 @@ bench-operator: ## measure the operator with up to 1,000 containers beside a bar
 fuzz:      ## fuzz every parser (FUZZ_SECONDS=600 each; TARGETS="query cookies" for some)
 	@scripts/fuzz
 
-generate:  ## write again what is generated: crds/yaml, its copy in the chart, docs/reference, the charts' tables
+generate:  ## write again what is generated: crds/yaml, its copy in the chart, docs/reference, the charts' tables, dashboards
 	@scripts/generate
+
+user-agents: ## write again the lists by which bots and devices are known, from their newest releases
+	@scripts/user-agents
 
 fmt:       ## format
 	@cargo fmt --all

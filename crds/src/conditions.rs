@@ -60,6 +60,8 @@ pub mod reasons {
     pub const DUPLICATE: &str = "Duplicate";
     /// A class of parameters that is not defined.
     pub const CLASS_NOT_FOUND: &str = "ClassNotFound";
+    /// A destination would be sent a parameter of a class that it must not receive.
+    pub const DATA_FLOW: &str = "DataFlow";
     /// Nothing can come of this, though nothing is wrong with it.
     pub const NO_EFFECT: &str = "NoEffect";
     /// An older container owns the hostname.

@@ -3,7 +3,9 @@
 //! `check` share.
 
 pub mod conditions;
+pub mod data_flow;
 pub mod destination;
+pub mod event_schema;
 pub mod generated;
 pub mod lookup_table;
 pub mod schema;

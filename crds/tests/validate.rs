@@ -225,6 +225,61 @@ fn expressions_are_compiled_where_they_stand() {
 }
 
 #[test]
+fn cookies_that_cannot_be_set_as_they_are_written_are_told() {
+    let told = "TaggingContainer/shop: spec.identity.";
+    let with = |identity: Value| Case::contract().with("shop", "/identity", identity);
+    let secret = json!({"secretKeyRef": {"name": "shop-secrets", "key": "hmac"}});
+    for (identity, start) in [
+        (
+            json!({"linker": {"key": secret}}),
+            format!("{told}linker: needs identity.cookie"),
+        ),
+        (
+            json!({"cookie": {"maxAgeDays": 401}}),
+            format!("{told}cookie.maxAgeDays: must be 1 to 400"),
+        ),
+        (
+            json!({"clickIds": true, "cookies": [{"name": "_fbp", "maxAgeDays": 0}]}),
+            format!("{told}cookies[0].maxAgeDays: must be 1 to 400"),
+        ),
+        (
+            json!({"cookie": {"name": "_fbp"}, "clickIds": true}),
+            format!("{told}cookie.name: the server sets another cookie of the name _fbp"),
+        ),
+        (
+            json!({"cookie": {"name": "FPLC"}, "linker": {"key": secret}}),
+            format!("{told}cookie.name: the server sets another cookie of the name FPLC"),
+        ),
+        (
+            json!({"clickIds": true, "cookies": [{"name": "_fbp"}, {"name": "_fbp", "set": false}]}),
+            format!("{told}cookies[1].name: the name _fbp is there already"),
+        ),
+        (
+            json!({"cookie": {}, "cookies": [{"name": "FPID", "domain": "ketteringshop.example"}]}),
+            format!("{told}cookies[0].domain: none of the hostnames is ketteringshop.example or below it"),
+        ),
+        (
+            json!({"cookie": {}, "cookies": [{"name": "_fbp"}]}),
+            format!("warning: {told}cookies[0].name: no effect: this container does not set the cookie _fbp"),
+        ),
+        (
+            json!({"cookie": {"name": "visitor"}, "cookies": [{"name": "FPID"}]}),
+            format!("warning: {told}cookies[0].name: no effect"),
+        ),
+    ] {
+        with(identity).tells(&start);
+    }
+    let fine = json!({"cookie": {}, "clickIds": true, "linker": {"key": secret}, "cookies": [
+        {"name": "FPID", "domain": "shop.example"}, {"name": "FPLC", "sameSite": "None"},
+        {"name": "_ttp", "domain": "metrics.shop.example", "set": false},
+    ]});
+    assert_eq!(with(fine).told(), Vec::<String>::new());
+    let wildcard = json!({"cookie": {}, "cookies": [{"name": "FPID", "domain": "shop.example"}]});
+    let wildcard = with(wildcard).with("shop", "/hostnames", json!(["*.shop.example"]));
+    assert_eq!(wildcard.told(), Vec::<String>::new());
+}
+
+#[test]
 fn a_refused_variable_is_blamed_once_and_not_where_it_is_read() {
     let circle = json!([
         {"name": "low_stock", "expression": "vars.b"},
@@ -396,6 +451,26 @@ fn a_container_is_checked_beyond_its_schema() {
             "TaggingContainer/shop: spec.replicas.min: min (21) must not be greater than max (20)",
         ),
         (
+            "/enrich",
+            json!({"geo": {"file": "/geo/city.mmdb", "url": "https://files.example/city.mmdb"}}),
+            "TaggingContainer/shop: spec.enrich.geo: set exactly one source of geo: file, url, headers",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"refreshInterval": "1h"}}),
+            "TaggingContainer/shop: spec.enrich.geo: set exactly one source of geo: file, url, headers",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"url": "https://user:hunter2@files.example/city.mmdb"}}),
+            "TaggingContainer/shop: spec.enrich.geo.url: must not hold user or password",
+        ),
+        (
+            "/enrich",
+            json!({"geo": {"file": "/geo/city.mmdb", "refreshInterval": "1h"}}),
+            "warning: TaggingContainer/shop: spec.enrich.geo.refreshInterval: is for url",
+        ),
+        (
             "/clients",
             json!([]),
             "warning: TaggingContainer/shop: spec.clients: without a client",
@@ -464,6 +539,21 @@ fn a_container_is_checked_beyond_its_schema() {
             "/transformations/-",
             json!({"name": "x", "exclude": ["a"], "destinations": ["order"]}),
             "warning: TaggingContainer/shop: spec.transformations[2].destinations[0]: the Destination order is nowhere",
+        ),
+        (
+            "/validation",
+            json!([{"schema": {"required": ["value"]}}, {"schema": {"properties": {"value": {"type": "nmber"}}}}]),
+            "TaggingContainer/shop: spec.validation[1].schema: /properties/value/type: \"nmber\" is not",
+        ),
+        (
+            "/validation",
+            json!([{"schema": {"$ref": "https://schemas.shop.example/event.json"}}]),
+            "TaggingContainer/shop: spec.validation[0].schema: `$ref: https://schemas.shop.example/event.json` is not followed",
+        ),
+        (
+            "/validation",
+            json!([{"events": ["purchase"], "schema": {}}]),
+            "warning: TaggingContainer/shop: spec.validation[0].schema: an empty schema allows every event",
         ),
         (
             "/telemetry",
@@ -559,8 +649,8 @@ fn a_destination_is_checked_beyond_its_schema() {
         (
             "orders",
             "/receives",
-            json!(["personal"]),
-            "Destination/orders: spec.receives[0]: the container shop defines no class personal",
+            json!(["contact", "personal"]),
+            "Destination/orders: spec.receives[0]: the container shop defines no class contact",
         ),
         (
             "low-stock",
@@ -606,4 +696,66 @@ fn a_reason_is_one_word_for_programs() {
     assert!(findings[0].is_error());
     let findings = Case::contract().with("meta", "/trigger/when", json!("1")).findings();
     assert_eq!(findings[0].reason, "ExpressionType");
+}
+
+#[test]
+fn anonymize_is_for_vendors_that_take_events_without_identifiers() {
+    let anonymize = |requires: Value| json!({"requires": requires, "onDenied": "Anonymize"});
+    let asked = || anonymize(json!(["ad_storage"]));
+    for own in ["orders", "low-stock", "promotions"] {
+        let case = Case::contract().with(own, "/consent", asked());
+        assert_eq!(case.told(), Vec::<String>::new());
+    }
+    Case::contract().with("meta", "/consent", asked()).tells(
+        "Destination/meta: spec.consent.onDenied: metaConversions can do nothing with an event without identifiers: \
+         write Drop",
+    );
+    let by_the_protocol = Case::contract().with("analytics", "/consent", asked());
+    by_the_protocol.tells("Destination/analytics: spec.consent.onDenied: GA4 takes no event without a client_id");
+    let forwarded = by_the_protocol.with("analytics", "/ga4/apiSecret", Value::Null);
+    assert_eq!(forwarded.told(), Vec::<String>::new());
+    Case::contract()
+        .with("orders", "/consent", anonymize(json!([])))
+        .tells("warning: Destination/orders: spec.consent.onDenied: consent.requires is empty");
+}
+
+#[test]
+fn a_region_is_told_and_listed_once() {
+    let consent = json!({"regions": [
+        {"region": ["DE", "US-CA"], "default": {"ad_storage": "denied"}},
+        {"region": ["US", "DE"], "default": {"ad_storage": "granted"}},
+    ]});
+    let case = Case::contract().with("shop", "/consent", consent);
+    assert_eq!(
+        case.told(),
+        [
+            "warning: TaggingContainer/shop: spec.consent.regions: without enrich.geo no visitor's region is known, and \
+             consent.default holds for all",
+            "TaggingContainer/shop: spec.consent.regions[1].region[1]: DE stands in consent.regions[0] already: which of \
+             the two is meant?",
+        ]
+    );
+    let known = case.with(
+        "shop",
+        "/enrich",
+        json!({"geo": {"headers": {"country": "CF-IPCountry"}}}),
+    );
+    known.tells("TaggingContainer/shop: spec.consent.regions[1].region[1]: ");
+}
+
+#[test]
+fn a_place_by_headers_needs_somebody_to_believe() {
+    let headers = json!({"geo": {"headers": {"country": "CF-IPCountry"}}});
+    let case = Case::contract().with("shop", "/enrich", headers);
+    assert_eq!(case.told(), Vec::<String>::new());
+    case.with("shop", "/trustedProxies", json!([]))
+        .tells("warning: TaggingContainer/shop: spec.enrich.geo.headers: are believed from trusted proxies alone");
+}
+
+#[test]
+fn a_file_of_places_is_on_a_machine_and_in_no_pod() {
+    let case = Case::contract().with("shop", "/enrich", json!({"geo": {"file": "/geo/city.mmdb"}}));
+    assert_eq!(case.clone().setting(Setting::Files).told(), Vec::<String>::new());
+    case.setting(Setting::Cluster)
+        .tells("warning: TaggingContainer/shop: spec.enrich.geo.file: no volume can be mounted in a gateway's pod");
 }

@@ -132,10 +132,12 @@ impl Admin {
         request: &AdminRequest,
     ) -> AdminAnswer {
         match path {
-            "/metrics" if reading => admin::metrics(self.metrics.scrape(&serving.sources(&serving.plan.load()))),
+            "/metrics" if reading => {
+                admin::metrics(self.metrics.scrape(&serving.sources(&serving.plan.load(), &self.board)))
+            }
             "/status" if reading => {
                 let status = self.board.status(
-                    &serving.sources(&serving.plan.load()),
+                    &serving.sources(&serving.plan.load(), &self.board),
                     self.metrics.totals(),
                     self.ready(),
                 );
@@ -155,13 +157,14 @@ impl Admin {
 }
 
 impl Serving {
-    fn sources<'p>(&self, plan: &'p Plan) -> Sources<'p> {
+    fn sources<'p>(&self, plan: &'p Plan, board: &Board) -> Sources<'p> {
         let ledgers = self.log.ledgers().into_iter();
         Sources {
             plan,
             ledgers: ledgers.map(|(name, _, ledger)| (name, ledger)).collect(),
             usage: self.log.usage(),
             dead_letters: (self.dead_letters)(),
+            deliveries: board.deliveries(),
             now_ms: clock::now_ms(),
             now: Instant::now(),
         }

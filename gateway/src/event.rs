@@ -15,6 +15,8 @@ pub mod field {
     pub const EVENT_ID: &str = "event_id";
     /// The device or browser id, `<random>.<unix seconds>` when GA made it.
     pub const CLIENT_ID: &str = "client_id";
+    /// The browser's own client id, where the server's is the `client_id`.
+    pub const JS_CLIENT_ID: &str = "x-ga-js_client_id";
     /// The site's own id of a signed-in user.
     pub const USER_ID: &str = "user_id";
     /// When it happened: unix milliseconds. Always set on an accepted event.
@@ -59,6 +61,12 @@ pub mod field {
     pub const CLICK_IDS: &str = "click_ids";
     /// Tracking cookies, an object.
     pub const COOKIES: &str = "cookies";
+    /// Why the sender is taken for a bot, an object that the gateway alone sets (`privacy.bots: Mark`).
+    pub const X_BOT: &str = "x_bot";
+    /// The visitor's place, an object (`enrich.geo`).
+    pub const GEO: &str = "geo";
+    /// The visitor's device, an object (`enrich.device`, or what a server stated).
+    pub const DEVICE: &str = "device";
 }
 
 /// One event.

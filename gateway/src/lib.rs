@@ -11,9 +11,13 @@ pub mod activation;
 
 pub mod record;
 
+pub mod deduplication;
+
 pub mod log;
 
 pub mod delivery;
+
+pub mod erase;
 
 pub mod destinations;
 
@@ -26,6 +30,7 @@ pub mod metrics;
 pub mod status;
 
 pub mod hashing;
+pub mod hold;
 pub mod secret;
 
 pub mod cli;

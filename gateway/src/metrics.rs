@@ -4,6 +4,7 @@
 //! touches is resolved once per plan ([`ClientMetrics`]); what the log knows better than any counter of this process is
 //! read from it at scrape time (`scrape.rs`).
 
+mod consent;
 mod scrape;
 
 use std::{
@@ -18,17 +19,16 @@ use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector as _, MetricVec, MetricVecBuilder},
 };
-use tagfleet_process::metrics::Registrar;
+use tagfleet_process::metrics::{REQUEST_SECONDS, Registrar};
 
 pub use scrape::Sources;
 pub(crate) use scrape::lag;
 
-use crate::{plan::Plan, status::Totals};
-
-/// Seconds that resolve 1 ms to 1 s; 0.1 is the bound of the default objective `monitoring.objectives.latency`.
-const REQUEST_SECONDS: &[f64] = &[
-    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0,
-];
+use crate::{
+    pipeline::{consent::Resolved, validation},
+    plan::Plan,
+    status::Totals,
+};
 
 /// Seconds that resolve what vendors take, up to the usual timeouts.
 const DELIVERY_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -64,8 +64,16 @@ pub struct Metrics {
     config_info: IntGaugeVec,
     /// `tagfleet_config_errors_total` by object.
     config_errors: IntCounterVec,
+    /// `tagfleet_config_refused` by object.
+    config_refused: IntGaugeVec,
     /// `tagfleet_expression_errors_total` by object and expression.
     expression_errors: IntCounterVec,
+    /// `tagfleet_invalid_events_total` by rule.
+    invalid_events: IntCounterVec,
+    /// `tagfleet_consent_decisions_total` by source, signal and state.
+    consent_decisions: consent::Decisions,
+    /// `tagfleet_held_events`.
+    held_events: IntGauge,
     derived: Mutex<Derived>,
 }
 
@@ -77,6 +85,8 @@ struct Derived {
     lag: GaugeVec,
     /// `tagfleet_dead_letters` by destination.
     dead_letters: IntGaugeVec,
+    /// `tagfleet_destination_state` by destination and state.
+    states: IntGaugeVec,
     /// `tagfleet_ledger_imbalance_events` by destination.
     imbalance: IntGaugeVec,
     /// `tagfleet_buffer_bytes`.
@@ -108,7 +118,7 @@ impl Metrics {
             request_duration: registrar.seconds(
                 "tagfleet_request_duration_seconds",
                 "Time from a request's headers to its answer, the wait for the buffer included.",
-                REQUEST_SECONDS,
+                &REQUEST_SECONDS,
                 &["client"],
             )?,
             events: registrar.counters(
@@ -137,11 +147,27 @@ impl Metrics {
                 "Times that an object of the configuration was refused and stayed at its last good form, or out.",
                 &["object"],
             )?,
+            config_refused: registrar.gauges(
+                "tagfleet_config_refused",
+                "1 while the newest form of an object is refused, so that its last good one is in force, or none.",
+                &["object"],
+            )?,
             expression_errors: registrar.counters(
                 "tagfleet_expression_errors_total",
                 "Failures of an expression at run time; it counted as false or null then.",
                 &["object", "expression"],
             )?,
+            invalid_events: registrar.counters(
+                "tagfleet_invalid_events_total",
+                "Events that broke a rule of the tracking plan, by the rule's place in the container: validation[0] is \
+                 the first.",
+                &["rule"],
+            )?,
+            consent_decisions: consent::Decisions::new(&registrar)?,
+            held_events: registrar.add(IntGauge::new(
+                "tagfleet_held_events",
+                "Events that wait in memory for their visitor's decision on consent.",
+            )?)?,
             derived: Mutex::new(Derived::new(&registrar)?),
             registry,
         })
@@ -158,6 +184,13 @@ impl Metrics {
         retain(&self.requests, "client", known_client);
         retain(&self.request_duration, "client", known_client);
         retain(&self.events, "client", known_client);
+
+        let rules: BTreeSet<String> = (0..plan.policies.tracking_plan.len()).map(validation::label).collect();
+        retain(&self.invalid_events, "rule", |rule| rules.contains(rule));
+        for rule in &rules {
+            // A series from the start, so that rates have a zero.
+            self.invalid_events.with_label_values(&[rule.as_str()]);
+        }
 
         let destinations: BTreeSet<&str> = plan.destinations.iter().map(|destination| &*destination.name).collect();
         let known_destination = |destination: &str| destinations.contains(destination);
@@ -214,9 +247,28 @@ impl Metrics {
         self.config_errors.with_label_values(&[object]).inc();
     }
 
+    /// Shows which objects are refused now, and no others.
+    pub fn set_config_refused(&self, objects: &BTreeSet<String>) {
+        retain(&self.config_refused, "object", |object| objects.contains(object));
+        for object in objects {
+            self.config_refused.with_label_values(&[object.as_str()]).set(1);
+        }
+    }
+
     /// Drops the refusals of objects that are no longer in the configuration.
     pub fn retain_config_errors(&self, keep: impl Fn(&str) -> bool) {
         retain(&self.config_errors, "object", keep);
+    }
+
+    /// Counts who decided on the consent of an accepted event, and how.
+    pub fn consent_decided(&self, resolved: &Resolved) {
+        self.consent_decisions.count(resolved);
+    }
+
+    /// The gauge of the events that wait for a decision on consent.
+    #[must_use]
+    pub fn held_events(&self) -> IntGauge {
+        self.held_events.clone()
     }
 
     /// Counts failures of an expression: `object` is the container's or the destination's name, `expression` the
@@ -225,6 +277,11 @@ impl Metrics {
         self.expression_errors
             .with_label_values(&[object, expression])
             .inc_by(times);
+    }
+
+    /// Counts an event that broke the rule of the tracking plan at this place.
+    pub fn invalid_event(&self, rule: usize) {
+        self.invalid_events.with_label_values(&[validation::label(rule)]).inc();
     }
 }
 
@@ -247,6 +304,11 @@ impl Derived {
                 "tagfleet_dead_letters",
                 "Dead letters kept for a destination.",
                 &["destination"],
+            )?,
+            states: registrar.gauges(
+                "tagfleet_destination_state",
+                "1 for what delivery to a destination does now, 0 for all else it can do: the reasons of the condition Delivering.",
+                &["destination", "state"],
             )?,
             imbalance: registrar.gauges(
                 "tagfleet_ledger_imbalance_events",

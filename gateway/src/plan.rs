@@ -11,9 +11,10 @@ use tagfleet_crds::tagging_container::ConsentSignal;
 use tagfleet_expressions::Expression;
 
 use crate::{
+    deduplication::KeyMaker,
     destinations::Destination,
     log::DestinationId,
-    pipeline::{lookup::LookupTables, policies::Policies, transform::View},
+    pipeline::{lookup::LookupTables, policies::Policies, sampling::Sample, transform::View},
 };
 
 /// Everything that ingest, pipeline and delivery read of the configuration.
@@ -34,6 +35,8 @@ pub struct Plan {
     pub request_bytes: usize,
     /// What is done with each event before it meets destinations.
     pub policies: Arc<Policies>,
+    /// What makes the keys by which repeats are known; none while deduplication is off.
+    pub duplicate_keys: Option<KeyMaker>,
     /// The variables, each before those that read it.
     pub variables: Vec<Variable>,
     /// The lookup tables by name.
@@ -66,6 +69,10 @@ pub struct PlannedDestination {
     pub trigger: Trigger,
     /// The consent that an event needs to be sent: each of these granted.
     pub requires: Vec<ConsentSignal>,
+    /// `consent.onDenied: Anonymize`: an event without that consent is sent without identifiers.
+    pub anonymize: bool,
+    /// `samplePercent`; none: everybody.
+    pub sample: Option<Sample>,
     /// What it sees of an event.
     pub view: View,
     /// How it is sent to.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::Serialize;
+use tagfleet_crds::conditions::reasons;
 
 use crate::{
     log::{Ledger, Usage},
@@ -34,6 +35,9 @@ pub struct Status {
     pub destinations: Vec<DestinationStatus>,
     /// How full the buffer is.
     pub buffer: BufferStatus,
+    /// The database of places (`enrich.geo.file`, `.url`), where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub geo: Option<GeoStatus>,
     /// What was counted since the start.
     pub totals: Totals,
     /// What of the configuration was refused, and why.
@@ -91,6 +95,23 @@ pub struct BufferStatus {
     pub events: u64,
     /// Bytes it may hold.
     pub max_bytes: u64,
+}
+
+/// The database of places.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GeoStatus {
+    /// The file, or scheme and host of the address: the rest of it may be a secret.
+    pub source: String,
+    /// What the database in force calls itself, `GeoLite2-City`; absent while there is none, and nobody is located.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// When its maker built it, unix milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub built_ms: Option<i64>,
+    /// Why the newest file is not in force, until one is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
 }
 
 /// A destination.
@@ -183,6 +204,33 @@ pub enum Delivery {
 }
 
 impl Delivery {
+    /// Every [`Delivery::reason`] that there is.
+    pub const REASONS: [&str; 6] = [
+        reasons::DELIVERING,
+        reasons::VENDOR_FAILING,
+        reasons::PROPAGATING,
+        reasons::CREDENTIALS_REJECTED,
+        reasons::STOPPED,
+        reasons::PAUSED,
+    ];
+
+    /// The reason that the Destination's condition `Delivering` has for it.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Delivering => reasons::DELIVERING,
+            Self::Retrying { .. } => reasons::VENDOR_FAILING,
+            Self::WaitingForCredentials {
+                reason: CredentialsReason::Propagating,
+            } => reasons::PROPAGATING,
+            Self::WaitingForCredentials {
+                reason: CredentialsReason::CredentialsRejected,
+            } => reasons::CREDENTIALS_REJECTED,
+            Self::Stopped => reasons::STOPPED,
+            Self::Paused => reasons::PAUSED,
+        }
+    }
+
     /// What a person has to do so that it goes on; none where it goes on by itself, or was stopped on purpose.
     #[must_use]
     pub const fn to_do(&self) -> Option<&'static str> {
@@ -250,6 +298,7 @@ pub struct Board {
     started: Instant,
     refusals: RwLock<Vec<Refusal>>,
     destinations: RwLock<BTreeMap<String, Arc<DestinationBoard>>>,
+    geo: RwLock<Option<GeoStatus>>,
 }
 
 impl Default for Board {
@@ -266,7 +315,19 @@ impl Board {
             started: Instant::now(),
             refusals: RwLock::default(),
             destinations: RwLock::default(),
+            geo: RwLock::default(),
         }
+    }
+
+    /// What there is to tell of the database of places; none without one.
+    pub fn set_geo(&self, status: Option<GeoStatus>) {
+        *self.geo.write().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    /// What was told of the database of places last.
+    #[must_use]
+    pub fn geo(&self) -> Option<GeoStatus> {
+        self.geo.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Replaces the refusals by those of the configuration that was read last.
@@ -294,6 +355,16 @@ impl Board {
         destinations.retain(|name, _| keep(name));
     }
 
+    /// What delivery does for each destination, by name.
+    #[must_use]
+    pub fn deliveries(&self) -> BTreeMap<String, Delivery> {
+        let destinations = self.destinations.read().unwrap_or_else(PoisonError::into_inner);
+        let states = destinations
+            .iter()
+            .map(|(name, notes)| (name.clone(), notes.read().delivery));
+        states.collect()
+    }
+
     /// What there is to tell of a gateway that has nothing to serve yet: why.
     #[must_use]
     pub fn waiting(&self, container: &str) -> Status {
@@ -305,6 +376,7 @@ impl Board {
             clients: Vec::new(),
             destinations: Vec::new(),
             buffer: BufferStatus::default(),
+            geo: None,
             totals: Totals::default(),
             refusals: self.refusals(),
         }
@@ -357,6 +429,7 @@ impl Board {
                 events,
                 max_bytes,
             },
+            geo: self.geo(),
             totals,
             refusals: self.refusals(),
         }
@@ -466,6 +539,7 @@ mod tests {
                 max_bytes: 1_000,
             },
             dead_letters: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             now_ms: 3_000,
             now: Instant::now(),
         };

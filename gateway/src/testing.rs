@@ -16,12 +16,15 @@ use crate::{
         mapping::{self, Mapping},
     },
     event::Event,
-    ingest::{Client, cors::Cors},
+    ingest::{Client, cookies::CookieNames, cors::Cors},
     log::DestinationId,
     pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
     record::Record,
 };
+
+/// No cookies but the known tracking cookies, for a request.
+pub(crate) static NO_COOKIES: CookieNames = CookieNames::none();
 
 /// A plan of the container `shop` with these clients and destinations, everything else at its default.
 pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<PlannedDestination>) -> Plan {
@@ -37,6 +40,7 @@ pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<Planne
             ip_address: IpAddressPolicy::Keep,
             ..Policies::default()
         }),
+        duplicate_keys: None,
         variables: Vec::new(),
         lookup_tables: Arc::default(),
         destinations: destinations.into_iter().map(Arc::new).collect(),
@@ -54,6 +58,8 @@ pub(crate) fn destination(name: &str, id: DestinationId, events: &[&str]) -> Pla
             when: None,
         },
         requires: Vec::new(),
+        anonymize: false,
+        sample: None,
         view: View::default(),
         delivery: DeliverySettings {
             max_events: 10,
@@ -243,4 +249,9 @@ impl Destination for Nobody {
     fn classify(&self, _: &Response) -> Outcome {
         Outcome::Delivered
     }
+}
+
+/// Any bytes that a header's value may hold (RFC 9110 section 5.5), up to so many.
+pub(crate) fn header_bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
+    prop::collection::vec(prop_oneof![0x20..=0x7e_u8, 0x80..=0xff_u8, Just(b'\t')], 0..most)
 }

@@ -64,23 +64,80 @@ fn what_is_not_there_is_refused_input_and_no_argument_wrong_usage() {
     assert!(text.starts_with("nowhere.yaml: cannot be read: "), "{text}");
     assert_eq!(code_and_text(&["check"]).0, Some(2));
     assert_eq!(code_and_text(&["chekc", "x"]).0, Some(2));
-    let (code, text) = code_and_text(&["check", "--data-flow", "examples/quickstart"]);
-    assert_eq!(
-        (code, text.as_str()),
-        (Some(1), "--data-flow is not in force in this version yet\n")
+}
+
+#[test]
+fn the_record_goes_to_standard_output_and_mistakes_beside_it_to_standard_error() {
+    let output = gateway(&["check", "--data-flow", "examples/quickstart"]);
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+    let record = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        record.starts_with("RECORD OF PROCESSING ACTIVITIES (GDPR, Article 30)\n"),
+        "{record}"
     );
+
+    let output = gateway(&["check", "--data-flow", "tests/bad-input/receives.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let mistakes = String::from_utf8(output.stderr).unwrap();
+    assert!(mistakes.contains("Destination/orders: spec.receives: would send parameters of the class personal"));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("3.1 orders"));
+}
+
+#[test]
+fn a_leak_is_refused_where_it_stands() {
+    let (code, text) = code_and_text(&["check", "tests/bad-input/receives.yaml"]);
+    assert_eq!(code, Some(1));
+    assert!(text.ends_with("1 error, 0 warnings\n"), "{text}");
+}
+
+#[test]
+fn erase_says_when_there_is_nothing_to_erase_in() {
+    let (code, text) = code_and_text(&[
+        "erase",
+        "--client-id",
+        "1.2",
+        "--data-dir",
+        "/nowhere",
+        "--admin",
+        "127.0.0.1:1",
+    ]);
+    assert_eq!(code, Some(1));
+    assert!(
+        text.starts_with("nothing is erased: no gateway answers at 127.0.0.1:1"),
+        "{text}"
+    );
+    assert_eq!(code_and_text(&["erase"]).0, Some(2));
+    assert_eq!(
+        code_and_text(&["erase", "--client-id", "1", "--user-id", "2"]).0,
+        Some(2)
+    );
+}
+
+#[test]
+fn erase_works_on_the_folder_of_a_gateway_that_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let (code, text) = code_and_text(&[
+        "erase",
+        "--client-id",
+        "1.2",
+        "--data-dir",
+        path,
+        "--admin",
+        "127.0.0.1:1",
+    ]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("dead letters: 0 removed"), "{text}");
+    let list = std::fs::read_to_string(folder.path().join("erasures")).unwrap();
+    assert!(list.starts_with("tagfleet erasures 1\n"), "{list}");
+    assert_eq!(list.lines().count(), 3, "{list}");
 }
 
 #[test]
 fn serve_starts_with_no_refused_manifest_and_names_every_mistake() {
     let (code, text) = code_and_text(&["serve", "--manifests", "tests/bad-input/not-in-force.yaml"]);
     assert_eq!(code, Some(1));
-    for field in [
-        "spec.identity",
-        "spec.consent",
-        "spec.privacy.bots",
-        "spec.samplePercent",
-    ] {
+    for field in ["spec.priority", "spec.preview"] {
         assert!(
             text.contains(&format!(": {field}: is not in force in this version yet")),
             "{field}: {text}"

@@ -126,6 +126,7 @@ fn actual(name: &str, file: &Value, case: &Value) -> Value {
         visitor: hit["visitor"].as_str().unwrap_or(VISITOR).parse().unwrap(),
         by_trusted_proxy: false,
         received_ms: NOW_MS,
+        read_cookies: &plan.policies.identity.read_cookies,
     };
     let claim = client
         .claim(&request)

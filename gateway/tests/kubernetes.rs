@@ -397,8 +397,8 @@ fn what_the_api_server_filled_in_is_not_refused_and_what_is_not_in_force_is() {
     assert_eq!(pod.refusals(), []);
     pod.told(&[container(
         2,
-        json!({"privacy": {"ipAddress": "Truncate", "bots": "Drop"}}),
+        json!({"privacy": {"ipAddress": "Truncate", "bots": "Mark"}, "preview": {"public": true}}),
     )]);
     assert_eq!(pod.in_force(), ["TaggingContainer/shop 1"]);
-    assert_eq!(pod.refusals()[0].field, "spec.privacy.bots");
+    assert_eq!(pod.refusals()[0].field, "spec.preview");
 }

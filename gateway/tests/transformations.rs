@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tagfleet_expressions::{STEPS_PER_HIT, Steps};
 use tagfleet_gateway::{
     config::{files::Sources, live::Config},
-    ingest::HitRequest,
+    ingest::{HitRequest, cookies::CookieNames},
     log::{DestinationId, Verdict, codec},
     pipeline::{self, Fate, Judged, visit::Visit},
     plan::Plan,
@@ -78,6 +78,7 @@ fn judged<T>(plan: &Plan, event: &Value, then: impl FnOnce(Judged<'_>) -> T) -> 
     let body = event.to_string();
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
+    headers.insert("user-agent", HeaderValue::from_static("Mozilla/5.0"));
     let request = HitRequest {
         method: &Method::POST,
         path: "/v1/events",
@@ -86,6 +87,7 @@ fn judged<T>(plan: &Plan, event: &Value, then: impl FnOnce(Judged<'_>) -> T) -> 
         body: body.as_bytes(),
         visitor: "203.0.113.7".parse().unwrap(),
         by_trusted_proxy: false,
+        read_cookies: &CookieNames::none(),
         received_ms: NOW_MS,
     };
     let mut claim = plan.clients[0].claim(&request).unwrap();

@@ -7,7 +7,10 @@ use std::{fs, path::Path};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
 use tagfleet_gateway::{
-    ingest::{Claim, Client, ClientKind, Ga4, HitRequest, Json, JsonAuth, MeasurementProtocol, Pixel, Refusal},
+    ingest::{
+        Claim, Client, ClientKind, Ga4, HitRequest, Json, JsonAuth, MeasurementProtocol, Pixel, Refusal,
+        cookies::CookieNames,
+    },
     secret::{Secret, Secrets},
 };
 
@@ -101,6 +104,7 @@ fn actual(file: &Value, case: &Value) -> Value {
         visitor: case["visitor"].as_str().unwrap_or(VISITOR).parse().unwrap(),
         by_trusted_proxy: false,
         received_ms: RECEIVED_MS,
+        read_cookies: &CookieNames::none(),
     };
     assert!(client.owns(path), "{}: the client does not own {path}", case["name"]);
     match client.claim(&request) {
@@ -161,17 +165,17 @@ fn client(given: &Value) -> Client {
     let secrets = |name: &str, of: &Value| of[name].as_str().map(|value| Secrets::new(Secret::new(value)));
     let (kind, settings) = given.as_object().unwrap().iter().next().unwrap();
     let path = || settings["path"].as_str().unwrap().to_owned();
+    let measurement_ids = || {
+        let ids = settings["measurementIds"].as_array().into_iter().flatten();
+        ids.map(|id| id.as_str().unwrap().to_owned()).collect()
+    };
     let kind = match kind.as_str() {
         "ga4" => ClientKind::Ga4(Ga4 {
-            measurement_ids: settings["measurementIds"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|id| id.as_str().unwrap().to_owned())
-                .collect(),
+            measurement_ids: measurement_ids(),
         }),
         "measurementProtocol" => ClientKind::MeasurementProtocol(MeasurementProtocol {
             api_secret: secrets("apiSecret", settings),
+            measurement_ids: measurement_ids(),
         }),
         "json" => ClientKind::Json(Json {
             path: path(),
@@ -200,7 +204,7 @@ fn outcome(claim: Claim<'_>) -> Value {
             {
                 event["event_id"] = json!("<new>");
             }
-            let consent = &claimed.consent;
+            let consent = &claimed.said.signals.consent;
             let signals: Map<String, Value> = [
                 ("ad_storage", consent.ad_storage),
                 ("analytics_storage", consent.analytics_storage),

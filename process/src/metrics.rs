@@ -2,6 +2,13 @@
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, core::Collector};
 
+/// The upper bounds, in seconds, of the histogram `tagfleet_request_duration_seconds`: they resolve 1 ms to 1 s, and 0.1 is
+/// the default objective `monitoring.objectives.latency`. Gateways measure by them, and the alerts that the operator makes
+/// count by them.
+pub const REQUEST_SECONDS: [f64; 13] = [
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 10.0,
+];
+
 /// Registers what it makes. Every method fails when a name or label is none, or is there already.
 #[derive(Clone, Copy, Debug)]
 pub struct Registrar<'r>(pub &'r Registry);

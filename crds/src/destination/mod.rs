@@ -17,9 +17,9 @@ pub use self::{
     status::{ContainerStatus, DestinationStatus},
     trigger::{DestinationConsent, OnDenied, Trigger},
     vendors::{
-        BigQuery, Common, Ga4, GoogleAds, GoogleAdsApi, LinkedinConversions, MetaActionSource, MetaConversions, OAuth,
-        PinterestConversions, PubSub, SnapchatActionSource, SnapchatConversions, TiktokEvents, VENDORS, Vendor,
-        Webhook, WebhookFormat,
+        BigQuery, Common, Form, Ga4, GoogleAds, GoogleAdsApi, LinkedinConversions, Listed, MetaActionSource,
+        MetaConversions, OAuth, PinterestConversions, PubSub, Purpose, Sent, SnapchatActionSource, SnapchatConversions,
+        TiktokEvents, VENDORS, Vendor, Webhook, WebhookFormat,
     },
 };
 use crate::{common::ObjectRef, schema::exactly_one_of, tagging_container::ConsentSignal};
@@ -89,8 +89,9 @@ pub struct DestinationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.0, max = 100.0))]
     pub sample_percent: Option<f64>,
-    /// The classes of parameters (`privacy.classes` of the container) that may be sent. A configuration that would send
-    /// a parameter of another class is refused. When not set: everything may.
+    /// The classes of parameters (`privacy.classes` of the container, and `personal`) that may be sent, beside parameters
+    /// without a class. A configuration that would send a parameter of another class is refused. When not set: everything
+    /// may.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "crate::schema::class_names")]
     pub receives: Option<Vec<String>>,
@@ -154,6 +155,13 @@ impl DestinationSpec {
             Some(vendor) if vendor.is_advertising() => vec![ConsentSignal::AdStorage, ConsentSignal::AdUserData],
             _ => Vec::new(),
         })
+    }
+
+    /// Whether an event without that consent is sent without identifiers: `consent.onDenied` says so, and the vendor takes it.
+    #[must_use]
+    pub fn anonymizes(&self) -> bool {
+        let stated = self.consent.as_ref().map(|consent| consent.on_denied);
+        stated == Some(OnDenied::Anonymize) && self.vendor().is_some_and(Vendor::takes_anonymous_events)
     }
 
     /// The share of visitors in percent: the field, or 100.

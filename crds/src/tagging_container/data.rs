@@ -151,11 +151,13 @@ pub struct ValidationRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "crate::schema::event_names")]
     pub events: Vec<String>,
-    /// The JSON Schema that such an event must satisfy.
+    /// The JSON Schema that such an event must satisfy, as it came in: after `privacy`, before `transformations`. Draft
+    /// 2020-12 unless its `$schema` names another; up to 64 KiB; `$ref` to places in the schema itself (`#/$defs/price`) and
+    /// in no circle; patterns without look-around and back references.
     #[schemars(schema_with = "crate::schema::free_object")]
     pub schema: serde_json::Map<String, Value>,
-    /// What becomes of an event that does not: `Drop`, `Mark` (`event.x_invalid` names what is wrong) or `DeadLetter`.
-    /// Default: Mark.
+    /// What becomes of an event that does not: `Drop`, `Mark` (`event.x_invalid` names what is wrong) or `DeadLetter`. Of
+    /// several broken rules the one counts that lets least through. Default: Mark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_invalid: Option<OnInvalid>,
 }

@@ -34,8 +34,8 @@ pub use self::{
     observability::{Monitoring, Objectives, Otlp, OtlpProtocol, Preview, Telemetry},
     pod::{EnvVar, NetworkPolicy, PodOverrides, Resources},
     privacy::{
-        Bots, CookieSettings, Deduplication, Identity, IdentityCookie, IpAddress, Linker, ParameterClass, Privacy,
-        SameSite,
+        Bots, CLICK_ID_COOKIES, CookieSettings, Deduplication, Identity, IdentityCookie, IpAddress, LINKER_COOKIE,
+        Linker, ParameterClass, Privacy, SameSite,
     },
     status::{GatewayCount, PodCount, TaggingContainerStatus},
 };

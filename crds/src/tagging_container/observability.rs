@@ -50,7 +50,8 @@ impl Default for Monitoring {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Objectives {
-    /// How fast a hit is answered. Default: 100ms.
+    /// How fast a hit is answered. It is measured by the buckets of `tagfleet_request_duration_seconds` (1, 2, 5, 10, 20, 50,
+    /// 100, 200, 500 ms, 1 s, 2.5 s, 10 s): between two of them the higher one counts, past the last the last. Default: 100ms.
     #[serde(default = "Objectives::default_latency")]
     #[schemars(extend("x-kubernetes-validations" = [positive_duration("1m")]))]
     pub latency: Duration,

@@ -6,6 +6,28 @@ use serde::{Deserialize, Serialize};
 use super::ConsentSignal;
 use crate::{SecretSource, common::Duration, schema::positive_duration};
 
+/// The vendors' cookies that `clickIds` sets.
+pub const CLICK_ID_COOKIES: [&str; 15] = [
+    "_fbc",
+    "_fbp",
+    "_gcl_aw",
+    "_gcl_dc",
+    "_gcl_gb",
+    "_gcl_ag",
+    "_ttp",
+    "ttclid",
+    "li_fat_id",
+    "_epik",
+    "_uetmsclkid",
+    "_scid",
+    "_scclid",
+    "twclid",
+    "_rdt_cid",
+];
+
+/// The cookie that `linker` sets.
+pub const LINKER_COOKIE: &str = "FPLC";
+
 /// The visitor's first-party cookies, set and read by the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -147,7 +169,8 @@ pub struct Privacy {
     /// Hits of bots: `Keep` them, `Mark` them (`event.x_bot`), or `Drop` them. Default: Mark.
     #[serde(default)]
     pub bots: Bots,
-    /// Names classes of parameters, for `receives` of Destinations.
+    /// Names classes of parameters, for `receives` of Destinations. The class `personal` (what identifies a visitor or their
+    /// device) is there without being named here; one that is named here replaces it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 20),
@@ -200,8 +223,9 @@ pub struct Deduplication {
     #[serde(default = "Deduplication::default_window")]
     #[schemars(extend("x-kubernetes-validations" = [positive_duration("720h")]))]
     pub window: Duration,
-    /// How many events are remembered at most; whichever limit ends first. Per pod with `buffer.disk`, across the fleet
-    /// with `buffer.jetStream`. Default: 1000000.
+    /// How many events are remembered at most; whichever limit ends first. Each takes about 36 bytes of memory and up to 30
+    /// bytes of disk. Per pod with `buffer.disk`, over restarts too; across the fleet with `buffer.jetStream`; with
+    /// `buffer.memory` until the process ends. Default: 1000000.
     #[serde(default = "Deduplication::default_max_entries")]
     #[schemars(range(min = 1, max = 100_000_000))]
     pub max_entries: u32,

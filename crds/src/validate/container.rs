@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use ipnet::IpNet;
 
 use super::{
-    Finding, Kind, Objects, Report,
+    Finding, Kind, Objects, Report, enrich,
     expressions::{self, Purpose, Scope},
-    network, references, transformations,
+    identity, network, references, transformations,
 };
 use crate::{
     FieldPath, TaggingContainer, TaggingContainerSpec,
     conditions::reasons,
+    event_schema::EventSchema,
     lookup_table::Table,
     tagging_container::{BufferKind, ClientKind},
 };
@@ -35,8 +36,12 @@ pub(super) fn validate(container: &TaggingContainer, objects: &Objects<'_>) -> (
         let path = FieldPath::spec().field("priority");
         expressions::check(priority, Purpose::Number, &scope.event_environment(), path, &mut report);
     }
+    tracking_plan(spec, &mut report);
+    consent(spec, &mut report);
+    identity::check(spec, &mut report);
     buffer(spec, &mut report);
     limits(spec, &mut report);
+    enrich::check(spec, objects.setting, &mut report);
     if let Some(otlp) = spec.telemetry.as_ref().and_then(|telemetry| telemetry.otlp.as_ref()) {
         let path = FieldPath::spec().fields(&["telemetry", "otlp"]);
         network::url(&otlp.endpoint, path.field("endpoint"), &mut report);
@@ -179,6 +184,39 @@ fn tables(spec: &TaggingContainerSpec, objects: &Objects<'_>, report: &mut Repor
         tables.insert(wanted.name.clone(), parsed.and_then(Result::ok));
     }
     tables
+}
+
+/// Whether the schemas compile.
+fn tracking_plan(spec: &TaggingContainerSpec, report: &mut Report) {
+    for (index, rule) in spec.validation.iter().enumerate() {
+        let path = FieldPath::spec().field("validation").index(index).field("schema");
+        if rule.schema.is_empty() {
+            let message = "an empty schema allows every event";
+            report.warning(path, reasons::NO_EFFECT, message);
+        } else if let Err(mistake) = EventSchema::compile(&rule.schema) {
+            report.error(path, reasons::INVALID, mistake);
+        }
+    }
+}
+
+/// Regions of which two say something, and regions that nobody can tell.
+fn consent(spec: &TaggingContainerSpec, report: &mut Report) {
+    let Some(consent) = &spec.consent else { return };
+    let at = FieldPath::spec().fields(&["consent", "regions"]);
+    if !consent.regions.is_empty() && spec.enrich.as_ref().is_none_or(|enrich| enrich.geo.is_none()) {
+        let message = "without enrich.geo no visitor's region is known, and consent.default holds for all";
+        report.warning(at.clone(), reasons::NO_EFFECT, message);
+    }
+    let mut known: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, region) in consent.regions.iter().enumerate() {
+        for (place, code) in region.region.iter().enumerate() {
+            if let Some(first) = known.insert(code, index) {
+                let path = at.index(index).field("region").index(place);
+                let message = format!("{code} stands in consent.regions[{first}] already: which of the two is meant?");
+                report.error(path, reasons::INVALID, message);
+            }
+        }
+    }
 }
 
 fn buffer(spec: &TaggingContainerSpec, report: &mut Report) {

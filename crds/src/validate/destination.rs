@@ -2,17 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::ResourceExt as _;
-
 use super::{
-    Finding, Kind, NamespacedName, Objects, Report, Scope, Setting,
+    Finding, Kind, NamespacedName, Objects, Report, Scope, Setting, data_flow,
     expressions::{self, Purpose},
     network, references,
 };
 use crate::{
     Destination, DestinationSpec, FieldPath,
     conditions::reasons,
-    destination::{GoogleAdsApi, PubSub, VENDORS, Vendor},
+    destination::{GoogleAdsApi, OnDenied, PubSub, VENDORS, Vendor},
     schema::is_topic,
 };
 
@@ -32,7 +30,7 @@ pub(super) fn validate(
         spec.container_refs.iter().map(|reference| reference.name.as_str()),
     );
     containers(spec, objects, scopes, &mut report);
-    classes(spec, objects, &mut report);
+    data_flow::classes(spec, objects, &mut report);
     delivery(spec, &mut report);
     let Some(vendor) = spec.vendor() else {
         let message = format!("set exactly one vendor: {}", VENDORS.join(", "));
@@ -47,6 +45,7 @@ pub(super) fn validate(
     if let Some(endpoint) = vendor.common().endpoint {
         network::origin(endpoint, at.field("endpoint"), &mut report);
     }
+    consent(spec, vendor, &mut report);
     match vendor {
         Vendor::Webhook(webhook) => {
             network::url(&webhook.url, at.field("url"), &mut report);
@@ -59,6 +58,7 @@ pub(super) fn validate(
         }
         _ => {}
     }
+    data_flow::leaks(destination, vendor, objects, scopes, &mut report);
     let wanted = expressions_of(spec, vendor);
     let known: Vec<&Scope> = spec
         .container_refs
@@ -146,27 +146,34 @@ fn containers(
     }
 }
 
-/// Classes of parameters that no container of this destination defines.
-fn classes(spec: &DestinationSpec, objects: &Objects<'_>, report: &mut Report) {
-    for container in &objects.containers {
-        let name = container.name_any();
-        let is_ours = super::namespace(*container) == report.object.namespace
-            && spec.container_refs.iter().any(|reference| reference.name == name);
-        if !is_ours {
-            continue;
+/// Whether what lacks consent can be sent without identifiers, and whether anything ever lacks it.
+fn consent(spec: &DestinationSpec, vendor: Vendor<'_>, report: &mut Report) {
+    let on_denied = spec.consent.as_ref().map(|consent| consent.on_denied);
+    if on_denied != Some(OnDenied::Anonymize) {
+        return;
+    }
+    let at = FieldPath::spec().fields(&["consent", "onDenied"]);
+    match vendor {
+        _ if !vendor.takes_anonymous_events() => {
+            let message = match vendor {
+                Vendor::Ga4(_) => {
+                    "GA4 takes no event without a client_id by the Measurement Protocol: write Drop, or leave out \
+                     apiSecret and have hits forwarded"
+                        .to_owned()
+                }
+                _ => format!(
+                    "{} can do nothing with an event without identifiers: write Drop",
+                    vendor.name()
+                ),
+            };
+            report.error(at, reasons::INVALID, message);
         }
-        let privacy = container.spec.effective_privacy();
-        let defined: BTreeSet<&str> = privacy.classes.iter().map(|class| class.name.as_str()).collect();
-        for (index, class) in spec.receives.iter().flatten().enumerate() {
-            if !defined.contains(class.as_str()) {
-                let message = format!("the container {name} defines no class {class} in privacy.classes");
-                report.error(
-                    FieldPath::spec().field("receives").index(index),
-                    reasons::CLASS_NOT_FOUND,
-                    message,
-                );
-            }
-        }
+        _ if spec.effective_consent().is_empty() => report.warning(
+            at,
+            reasons::NO_EFFECT,
+            "consent.requires is empty, so that no event lacks consent: list the signals that must be granted",
+        ),
+        _ => {}
     }
 }
 

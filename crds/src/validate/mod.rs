@@ -5,8 +5,11 @@
 //! object may be older than the rule.
 
 mod container;
+mod data_flow;
 mod destination;
+mod enrich;
 mod expressions;
+mod identity;
 mod network;
 mod references;
 mod transformations;

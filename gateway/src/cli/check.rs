@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::CheckArguments;
+use super::{CheckArguments, data_flow};
 use crate::config::{
     self,
     finding::{Finding, Severity},
@@ -13,11 +13,6 @@ use crate::config::{
 
 /// Checks and prints. Exit code 1 when something is refused.
 pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
-    if arguments.data_flow {
-        // As with fields: what does nothing yet is refused, so that nobody takes its silence for an answer.
-        writeln!(io::stderr(), "--data-flow is not in force in this version yet").unwrap_or_default();
-        return ExitCode::FAILURE;
-    }
     let mut findings = config::check(arguments.paths.clone());
     if arguments.strict {
         for finding in &mut findings {
@@ -26,12 +21,23 @@ pub(super) fn run(arguments: &CheckArguments) -> ExitCode {
     }
     let refused = findings.iter().any(Finding::is_error);
     // Who closes the pipe early has read enough.
-    print(&findings).unwrap_or_default();
+    print(arguments, &findings).unwrap_or_default();
     if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-fn print(findings: &[Finding]) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+/// The mistakes; with `--data-flow` the record, and the mistakes beside it on standard error.
+fn print(arguments: &CheckArguments, findings: &[Finding]) -> io::Result<()> {
+    let Some(layout) = arguments.data_flow else {
+        return print_findings(findings, &mut io::stdout().lock());
+    };
+    if !findings.is_empty() {
+        print_findings(findings, &mut io::stderr().lock())?;
+    }
+    let described = config::data_flow::describe(arguments.paths.clone());
+    data_flow::print(layout, &described, &mut io::stdout().lock())
+}
+
+fn print_findings(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
     for finding in findings {
         writeln!(out, "{finding}")?;
     }

@@ -1,7 +1,9 @@
 //! The command line (contract.md, Command lines). Exit codes: 0 done, 1 refused input, 2 wrong usage.
 
 mod check;
+mod data_flow;
 mod dead_letters;
+mod erase;
 mod serve;
 mod simulate;
 mod test;
@@ -30,6 +32,8 @@ enum Command {
     Test(test::TestArguments),
     /// Shows the events that no vendor took, delivers them once more, or removes them.
     DeadLetters(dead_letters::DeadLettersArguments),
+    /// Erases a visitor's events: those that wait are not sent, dead letters are removed.
+    Erase(erase::EraseArguments),
 }
 
 #[derive(Debug, Args)]
@@ -40,9 +44,17 @@ struct CheckArguments {
     /// A Secret, ConfigMap or container that is nowhere in the given files is an error, not a warning.
     #[arg(long, env = "TAGFLEET_STRICT", value_parser = BoolishValueParser::new())]
     strict: bool,
-    /// Where which data goes. Not in force in this version yet.
-    #[arg(long, env = "TAGFLEET_DATA_FLOW", value_parser = BoolishValueParser::new(), hide = true)]
-    data_flow: bool,
+    /// Prints who gets what, as a record of processing (GDPR, article 30): for people, or as CSV. Mistakes go to standard
+    /// error then.
+    #[arg(
+        long,
+        env = "TAGFLEET_DATA_FLOW",
+        value_name = "LAYOUT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text"
+    )]
+    data_flow: Option<data_flow::Layout>,
 }
 
 /// Runs the command that the process was started with.
@@ -54,5 +66,6 @@ pub fn run() -> ExitCode {
         Command::Simulate(arguments) => simulate::run(arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::DeadLetters(arguments) => dead_letters::run(&arguments),
+        Command::Erase(arguments) => erase::run(&arguments),
     }
 }

@@ -1,7 +1,6 @@
 //! From an object to its typed spec: schema, fields that are in force, types.
 
 use serde::de::DeserializeOwned;
-use tagfleet_crds::validate::Setting;
 
 use super::{
     finding::{Finding, Severity},
@@ -21,7 +20,16 @@ pub struct Typed<T> {
 
 /// Checks one of Tagfleet's own objects and gives its spec.
 #[must_use]
-pub fn typed<T: DeserializeOwned>(object: &Object, setting: Setting) -> Typed<T> {
+pub fn typed<T: DeserializeOwned>(object: &Object) -> Typed<T> {
+    let Typed { spec, mut findings } = described(object);
+    findings.extend(not_in_force::check(object));
+    let spec = spec.filter(|_| !findings.iter().any(Finding::is_error));
+    Typed { spec, findings }
+}
+
+/// The spec of one of Tagfleet's own objects as it is written, whether or not this version acts on all of it.
+#[must_use]
+pub fn described<T: DeserializeOwned>(object: &Object) -> Typed<T> {
     let mut findings = object.findings.clone();
     let Some(tree) = object.tree() else {
         return Typed { spec: None, findings };
@@ -38,7 +46,6 @@ pub fn typed<T: DeserializeOwned>(object: &Object, setting: Setting) -> Typed<T>
         severity: mistake.severity,
         ..object.finding(mistake.at, mistake.field, mistake.message)
     }));
-    findings.extend(not_in_force::check(object, setting));
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Typed { spec: None, findings };
     }

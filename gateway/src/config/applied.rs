@@ -11,6 +11,7 @@ use std::{
 use serde::de::DeserializeOwned;
 use tagfleet_crds::{
     Destination, TaggingContainer, TaggingContainerSpec,
+    conditions::reasons,
     lookup_table::Table,
     tagging_container::{LookupTable, Variable},
     validate::{self, NamespacedName, Objects, Scope, Setting},
@@ -19,6 +20,7 @@ use tagfleet_crds::{
 use super::{
     accept,
     container::{self, ContainerForm},
+    data_flow,
     destination::{self, DestinationForm, Surroundings},
     files::Snapshot,
     finding::{Finding, ObjectRef, Severity},
@@ -99,8 +101,8 @@ impl Applied {
             self.folder.clone_from(&snapshot.secrets);
         }
         let world = World::new(self.data(&mut read, setting), self.folder.clone());
-        let containers = self.candidates(&mut read, CONTAINER, setting, TaggingContainer::new);
-        let destinations = self.candidates(&mut read, DESTINATION, setting, Destination::new);
+        let containers = self.candidates(&mut read, CONTAINER, TaggingContainer::new);
+        let destinations = self.candidates(&mut read, DESTINATION, Destination::new);
         let namespaces = containers
             .keys()
             .chain(destinations.keys())
@@ -155,13 +157,7 @@ impl Applied {
     }
 
     /// The objects of a kind with their types.
-    fn candidates<S, T>(
-        &self,
-        read: &mut Read,
-        kind: &str,
-        setting: Setting,
-        make: impl Fn(&str, S) -> T,
-    ) -> Candidates<T>
+    fn candidates<S, T>(&self, read: &mut Read, kind: &str, make: impl Fn(&str, S) -> T) -> Candidates<T>
     where
         S: DeserializeOwned,
         T: Namespaced,
@@ -169,7 +165,7 @@ impl Applied {
         let mut candidates = BTreeMap::new();
         for reference in read.references(kind) {
             let typed = |object: &Object| {
-                let typed = accept::typed::<S>(object, setting);
+                let typed = accept::typed::<S>(object);
                 let manifest = typed.spec.map(|spec| {
                     let mut manifest = make(&reference.name, spec);
                     manifest.set_namespace(&reference.namespace);
@@ -311,12 +307,29 @@ impl Applied {
                 }
                 _ => last_good(candidate, containers, round, &previous),
             };
-            forms.extend(
-                good.into_iter()
-                    .map(|(container, form)| ((container, reference.clone()), form)),
-            );
+            for (container, form) in good {
+                let in_force = containers.get(&container).and_then(|checked| checked.form.as_ref());
+                if in_force.is_some_and(|in_force| data_flow::leaks(in_force, &form)) {
+                    findings.extend(candidate.best().map(|(object, _)| stays_out(object, &container)));
+                } else {
+                    forms.insert((container, reference.clone()), form);
+                }
+            }
         }
         self.destinations = forms;
+    }
+}
+
+/// A destination is out of force for a container as it would be sent what it must not receive: it was good once, or is
+/// good with what the container shall be, but not with what the container is.
+fn stays_out(object: &Object, container: &ObjectRef) -> Finding {
+    let message = format!(
+        "is out of force: with {container} as that is in force it would be sent parameters of a class that spec.receives \
+         does not list"
+    );
+    Finding {
+        reason: Some(reasons::DATA_FLOW),
+        ..object.error("spec.receives", message)
     }
 }
 

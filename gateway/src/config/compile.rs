@@ -18,6 +18,7 @@ use crate::{
     log::{DestinationId, LogError},
     pipeline::{
         lookup::LookupTables,
+        sampling::Sample,
         transform::{self, Touched, Transformation, View},
     },
     plan::{ObjectInForce, Plan, PlannedDestination, Trigger, Variable},
@@ -57,6 +58,8 @@ pub fn plan(
         cors: container.cors.clone(),
         request_bytes: container.request_bytes(),
         policies: Arc::clone(&container.policies),
+        // Its secret is kept beside the log, so that who opened that fills it in.
+        duplicate_keys: None,
         variables,
         lookup_tables: lookup_tables(container, destinations),
         destinations: planned,
@@ -98,6 +101,8 @@ fn planned_destination(form: &DestinationForm, id: DestinationId, view: View) ->
             when: form.when.clone(),
         },
         requires: form.spec.effective_consent(),
+        anonymize: form.spec.anonymizes(),
+        sample: Sample::of_percent(form.spec.effective_sample_percent()),
         delivery: form.delivery.clone(),
         vendor: Arc::clone(&form.vendor),
         tokens: form.tokens.clone(),

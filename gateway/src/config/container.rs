@@ -85,7 +85,7 @@ pub fn compile(
     let (scope, found) = validate::validate_container(container, objects);
     let found = rules.seen(found);
     let refused = found.iter().any(validate::Finding::is_error);
-    let findings = found
+    let mut findings: Vec<_> = found
         .iter()
         .map(|finding| located(object, spec, world, finding))
         .collect();
@@ -95,20 +95,27 @@ pub fn compile(
         .iter()
         .map(|wanted| client(object, wanted, world).map(Arc::new))
         .collect();
-    let form = clients.filter(|_| !refused).map(|clients| ContainerForm {
-        readable: readable.clone(),
-        clients,
-        trusted_proxies: trusted_proxies(spec, rules),
-        cors: Cors::new(
-            spec.hostnames.iter().map(String::as_str),
-            spec.cors
-                .iter()
-                .flat_map(|cors| &cors.allowed_origins)
-                .map(String::as_str),
-        ),
-        policies: Arc::new(policies::compile(spec, &readable)),
-        spec: spec.clone(),
-    });
+    let identity = policies::identity(object, spec, world, &mut findings);
+    let form = clients
+        .zip(identity)
+        .filter(|_| !refused)
+        .map(|(clients, identity)| ContainerForm {
+            readable: readable.clone(),
+            clients,
+            trusted_proxies: trusted_proxies(spec, rules),
+            cors: Cors::new(
+                spec.hostnames.iter().map(String::as_str),
+                spec.cors
+                    .iter()
+                    .flat_map(|cors| &cors.allowed_origins)
+                    .map(String::as_str),
+            ),
+            policies: Arc::new(Policies {
+                identity,
+                ..policies::compile(spec, &readable, previous.map(|previous| &*previous.policies))
+            }),
+            spec: spec.clone(),
+        });
     Compiled {
         form,
         readable,
@@ -162,10 +169,9 @@ pub fn in_config_map(
 
 /// A client; none when its secret is missing, which validation has told, or its kind is not in force.
 fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client> {
-    let secrets = |source: &Option<SecretSource>| -> Option<Option<Secrets>> {
-        let Some(source) = source else { return Some(None) };
-        let secret = world.secret(&object.reference.namespace, &source.secret_key_ref)?;
-        Some(Some(Secrets::new(secret)))
+    let secrets = |source: &Option<SecretSource>| match source {
+        Some(source) => secrets(object, source, world).map(Some),
+        None => Some(None),
     };
     let kind = match wanted.kind()? {
         Wanted::Ga4(ga4) => ClientKind::Ga4(Ga4 {
@@ -173,6 +179,7 @@ fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client
         }),
         Wanted::MeasurementProtocol(protocol) => ClientKind::MeasurementProtocol(MeasurementProtocol {
             api_secret: secrets(&protocol.api_secret)?,
+            measurement_ids: protocol.measurement_ids.clone(),
         }),
         Wanted::Json(json) => {
             let auth = json.auth.clone().unwrap_or_default();
@@ -191,6 +198,12 @@ fn client(object: &Object, wanted: &crd::Client, world: &World) -> Option<Client
         name: wanted.name.clone(),
         kind,
     })
+}
+
+/// A Secret of the container; none when it is missing, which validation has told.
+pub(super) fn secrets(object: &Object, source: &SecretSource, world: &World) -> Option<Secrets> {
+    let secret = world.secret(&object.reference.namespace, &source.secret_key_ref)?;
+    Some(Secrets::new(secret))
 }
 
 /// The ranges given, which validation has parsed once; without any, those of proxies nearby.

@@ -12,6 +12,7 @@ pub mod accept;
 pub mod applied;
 pub mod compile;
 pub mod container;
+pub mod data_flow;
 pub mod destination;
 pub mod files;
 pub mod finding;

@@ -1,12 +1,9 @@
 //! What each field of the contract does in this version. A field that nothing acts on yet is refused, so that nobody
 //! believes in protection that is not there.
 
-use tagfleet_crds::validate::Setting;
-
 use super::{
     finding::{Finding, Severity},
     objects::{CONTAINER, DESTINATION, Object},
-    schema,
     tree::{Node, Path},
 };
 
@@ -31,17 +28,14 @@ const CONTAINER_FIELDS: &[(&str, Effect)] = &[
     ("spec.replicas", ClusterOnly),
     ("spec.clients", Acts),
     ("spec.clients[].scripts", NotYet),
-    ("spec.clients[].measurementProtocol.measurementIds", NotYet),
     ("spec.trustedProxies", Acts),
     ("spec.cors", Acts),
-    ("spec.identity", NotYet),
-    ("spec.consent", NotYet),
+    ("spec.identity", Acts),
+    ("spec.consent", Acts),
     ("spec.privacy", Acts),
-    ("spec.enrich", NotYet),
-    ("spec.privacy.bots", NotYet),
-    ("spec.privacy.classes", NotYet),
-    ("spec.deduplication", NotYet),
-    ("spec.validation", NotYet),
+    ("spec.enrich", Acts),
+    ("spec.deduplication", Acts),
+    ("spec.validation", Acts),
     ("spec.lookupTables", Acts),
     ("spec.variables", Acts),
     ("spec.transformations", Acts),
@@ -67,9 +61,8 @@ const DESTINATION_FIELDS: &[(&str, Effect)] = &[
     ("spec.containerRefs", Acts),
     ("spec.trigger", Acts),
     ("spec.consent", Acts),
-    ("spec.consent.onDenied", NotYet),
-    ("spec.samplePercent", NotYet),
-    ("spec.receives", NotYet),
+    ("spec.samplePercent", Acts),
+    ("spec.receives", Acts),
     ("spec.paused", Acts),
     ("spec.delivery", Acts),
 ];
@@ -82,11 +75,9 @@ fn table(kind: &str) -> &'static [(&'static str, Effect)] {
     }
 }
 
-/// Names every field that is written and that nothing acts on yet. Fields that hold a default which nobody wrote are
-/// not in the tree of a file, and so never named. The API server does write defaults: in a cluster a field that holds its
-/// default passes.
+/// Names every field that is written and that nothing acts on yet.
 #[must_use]
-pub fn check(object: &Object, setting: Setting) -> Vec<Finding> {
+pub fn check(object: &Object) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some((tree, spec)) = object.tree().and_then(|tree| Some((tree, tree.get("spec")?))) {
         let table = table(&object.reference.kind);
@@ -99,21 +90,7 @@ pub fn check(object: &Object, setting: Setting) -> Vec<Finding> {
             &mut findings,
         );
     }
-    if setting == Setting::Cluster {
-        findings.retain(|finding| !holds_its_default(object, &finding.field));
-    }
     findings
-}
-
-fn holds_its_default(object: &Object, field: &str) -> bool {
-    let default = schema::of_kind(&object.reference.kind)
-        .ok()
-        .and_then(|schema| schema.default_at(field));
-    let written = field
-        .split('.')
-        .try_fold(object.tree(), |node, name| Some(node?.get(name)))
-        .flatten();
-    default.is_some() && default == written.map(Node::to_json).as_ref()
 }
 
 fn walk(
@@ -182,10 +159,7 @@ mod tests {
     fn findings(manifest: &str) -> Vec<String> {
         let read = objects::read(&"shop.yaml".into(), manifest.as_bytes());
         assert!(read.findings.is_empty(), "{:?}", read.findings);
-        check(&read.objects[0], Setting::Files)
-            .iter()
-            .map(Finding::to_string)
-            .collect()
+        check(&read.objects[0]).iter().map(Finding::to_string).collect()
     }
 
     #[test]
@@ -194,15 +168,13 @@ mod tests {
             findings(
                 "apiVersion: tagfleet.dev/v1alpha1\nkind: TaggingContainer\nmetadata: {name: shop}\nspec:\n  \
                  clients:\n  - name: gtag\n    scripts: {ids: [G-1]}\n  privacy: {ipAddress: Remove, bots: Drop}\n  \
-                 deduplication: {}\n  priority: \"1\"\n  identity:\n"
+                 telemetry: {}\n  priority: \"1\"\n  identity:\n"
             ),
             [
                 "shop.yaml:7:5: TaggingContainer/shop: spec.clients[0].scripts: is not in force in this version yet: \
                  take it out",
-                "shop.yaml:8:38: TaggingContainer/shop: spec.privacy.bots: is not in force in this version yet: take \
-                 it out",
-                "shop.yaml:9:3: TaggingContainer/shop: spec.deduplication: is not in force in this version yet: take \
-                 it out",
+                "shop.yaml:9:3: TaggingContainer/shop: spec.telemetry: is not in force in this version yet: take it \
+                 out",
                 "shop.yaml:10:13: TaggingContainer/shop: spec.priority: is not in force in this version yet: take it \
                  out",
             ]
@@ -219,20 +191,6 @@ mod tests {
             )
             .is_empty()
         );
-    }
-
-    #[test]
-    fn a_default_that_the_api_server_wrote_is_not_blamed_on_anybody() {
-        let privacy = |bots: &str| {
-            let manifest = format!(
-                "apiVersion: tagfleet.dev/v1alpha1\nkind: TaggingContainer\nmetadata: {{name: shop}}\nspec:\n  \
-                 privacy: {{ipAddress: Keep, bots: {bots}}}\n"
-            );
-            let read = objects::read(&"shop.yaml".into(), manifest.as_bytes());
-            check(&read.objects[0], Setting::Cluster).len()
-        };
-        assert_eq!(privacy("Mark"), 0);
-        assert_eq!(privacy("Drop"), 1);
     }
 
     /// Every field of the schema has its line above: a new one cannot be ignored in silence.

@@ -1,4 +1,4 @@
-//! Tells of refused objects: in the log, in `/status` and in `tagfleet_config_errors_total`.
+//! Tells of refused objects: in the log, in `/status`, in `tagfleet_config_errors_total` and `tagfleet_config_refused`.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +59,7 @@ impl Reporter {
         }
         let errors = findings.all.iter().filter(|finding| finding.is_error());
         board.set_refusals(errors.map(|finding| refusal(finding, findings)).collect());
+        metrics.set_config_refused(&findings.refused);
         metrics.retain_config_errors(|object| findings.known.contains(object) || findings.refused.contains(object));
         self.told = now;
         counted

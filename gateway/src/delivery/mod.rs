@@ -14,12 +14,13 @@ pub mod parcel;
 pub mod retry;
 mod supervisor;
 pub mod tokens;
+mod view;
 
 use std::{path::PathBuf, sync::Arc};
 
 pub use supervisor::Supervisor;
 
-use crate::{log::SharedLog, metrics::Metrics, status::Board};
+use crate::{erase::Erasures, log::SharedLog, metrics::Metrics, status::Board};
 
 /// What delivery is made of.
 #[derive(Clone)]
@@ -30,6 +31,8 @@ pub struct Parts {
     pub transport: Arc<dyn client::Transport>,
     /// Where events go that no vendor takes.
     pub dead_letters: Arc<dead_letters::DeadLetters>,
+    /// Whose events are not sent any more.
+    pub erasures: Arc<Erasures>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What `/status` shows.

@@ -8,10 +8,12 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::dead_letters::Reason;
+use super::{dead_letters::Reason, view::prepare_record};
 use crate::{
     destinations::Request,
+    erase::Erasures,
     log::{Position, Stored, codec},
+    pipeline::{consent::admission::Admission, validation},
     plan::PlannedDestination,
     record::Record,
 };
@@ -71,6 +73,8 @@ pub struct Packed {
     pub parcels: Vec<Parcel>,
     /// The events that cannot be sent.
     pub doomed: Vec<Doomed>,
+    /// The events that were erased, or that may not be sent by the consent that is required now.
+    pub erased: Vec<Position>,
     /// Failed expressions by field path.
     pub expression_errors: Vec<(String, u64)>,
 }
@@ -88,9 +92,11 @@ pub struct Circumstances {
     pub attempts: u32,
     /// The last failure of these events.
     pub failure: Option<(String, String)>,
+    /// Whose events are not sent.
+    pub erasures: Arc<Erasures>,
 }
 
-/// Encodes events, as the destination sees them, into parcels.
+/// Encodes events into parcels, each event as this destination may see it.
 #[must_use]
 pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) -> Packed {
     let mut packed = Packed::default();
@@ -103,17 +109,28 @@ pub fn pack(form: &PlannedDestination, events: &[Stored], with: &Circumstances) 
             Err(error) => packed
                 .doomed
                 .push(doomed(event, Reason::Unreadable, error.to_string(), with)),
+            Ok(record) if with.erasures.covers(&record.event, record.accepted_ms) => packed.erased.push(event.position),
+            Ok(Record {
+                rejected: Some(breach), ..
+            }) => {
+                packed
+                    .doomed
+                    .push(doomed(event, Reason::Invalid, validation::rejection(&breach), with));
+            }
             Ok(record) if with.now_ms.saturating_sub(record.accepted_ms) > with.max_age_ms => {
                 packed
                     .doomed
                     .push(doomed(event, Reason::TooOld, too_old(with.failure.as_ref()), with));
             }
-            Ok(mut record) => {
-                form.view.apply(&mut record, &mut expression_errors);
-                young.push(event);
-                accepted.push(record.accepted_ms);
-                records.push(record);
-            }
+            Ok(mut record) => match prepare_record(form, &mut record) {
+                Admission::Withheld => packed.erased.push(event.position),
+                Admission::Whole | Admission::Anonymized => {
+                    form.view.apply(&mut record, &mut expression_errors);
+                    young.push(event);
+                    accepted.push(record.accepted_ms);
+                    records.push(record);
+                }
+            },
         }
     }
     if records.is_empty() {
@@ -279,6 +296,25 @@ impl Queue {
         taken
     }
 
+    /// Takes out single events and returns where they stood; what is left of their parcels is encoded anew.
+    pub fn forget(&mut self, which: impl Fn(&Stored) -> bool) -> Vec<Position> {
+        let mut gone = Vec::new();
+        for parcel in &mut self.parcels {
+            let before = gone.len();
+            parcel.events.retain(|event| {
+                let goes = which(event);
+                gone.extend(goes.then_some(event.position));
+                !goes
+            });
+            if gone.len() > before {
+                parcel.prepared = None;
+            }
+        }
+        self.parcels.retain(|parcel| !parcel.events.is_empty());
+        self.bytes = self.parcels.iter().map(Parcel::bytes).sum();
+        gone
+    }
+
     /// The first parcel that `which` wants and that no other of its key stands before.
     fn find(&self, which: impl Fn(&Parcel) -> bool) -> Option<usize> {
         self.free().find(|(_, parcel)| which(parcel)).map(|(at, _)| at)
@@ -342,10 +378,10 @@ mod tests {
         }
     }
 
-    fn form(encoding: Encoding) -> PlannedDestination {
+    fn scripted(encoding: Encoding) -> PlannedDestination {
         PlannedDestination {
             vendor: Arc::new(Scripted(encoding)),
-            ..testing::destination("orders", DestinationId(1), &[])
+            ..testing::destination("orders", DestinationId(0), &[])
         }
     }
 
@@ -385,6 +421,7 @@ mod tests {
             max_age_ms: 60_000,
             attempts: 0,
             failure: None,
+            erasures: Arc::default(),
         }
     }
 
@@ -394,7 +431,7 @@ mod tests {
 
     #[test]
     fn events_become_parcels_or_dead_letters() {
-        let form = form(Encoding {
+        let form = scripted(Encoding {
             requests: vec![encoded(vec![0, 2]), encoded(vec![3])],
             refused: vec![(1, "no client_id".into())],
             expression_errors: BTreeMap::new(),
@@ -434,11 +471,34 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_breaks_the_tracking_plan_is_a_dead_letter_however_old() {
+        let mut payload = Vec::new();
+        let record = Record {
+            rejected: Some("/value: type".into()),
+            ..Record::default()
+        };
+        codec::encode(&record, &mut payload);
+        let event = Stored {
+            position: Position(7),
+            payload: payload.into(),
+        };
+        let form = scripted(Encoding {
+            requests: vec![encoded(vec![0])],
+            ..Encoding::default()
+        });
+        let packed = pack(&form, &[event], &circumstances());
+        assert!(packed.parcels.is_empty());
+        let doomed = &packed.doomed[0];
+        assert_eq!(doomed.reason, Reason::Invalid);
+        assert_eq!(doomed.message, "breaks the tracking plan: /value: type");
+    }
+
+    #[test]
     fn an_event_that_grew_too_old_tells_its_last_failure() {
         let mut with = circumstances();
         with.attempts = 7;
         with.failure = Some(("503: upstream down".into(), "503".into()));
-        let packed = pack(&form(Encoding::default()), &[stored(1, 0)], &with);
+        let packed = pack(&scripted(Encoding::default()), &[stored(1, 0)], &with);
         let doomed = &packed.doomed[0];
         assert_eq!(
             doomed.message,
@@ -452,7 +512,7 @@ mod tests {
         #[test]
         fn every_event_goes_exactly_one_way(requests in prop::collection::vec(prop::collection::vec(0_usize..12, 0..6), 0..6),
                                             refused in prop::collection::vec(0_usize..12, 0..6)) {
-            let form = form(Encoding {
+            let form = scripted(Encoding {
                 requests: requests.into_iter().map(encoded).collect(),
                 refused: refused.into_iter().map(|index| (index, "no".into())).collect(),
                 expression_errors: BTreeMap::new(),

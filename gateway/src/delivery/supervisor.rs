@@ -207,6 +207,19 @@ impl Shared {
         }
     }
 
+    /// Drops from the list of erasures what no event that waits is older than.
+    async fn prune_erasures(&self) {
+        let ledgers = self.parts.log.ledgers();
+        let waiting = ledgers.iter().filter(|(_, _, ledger)| ledger.in_flight > 0);
+        let oldest_ms = waiting.map(|(_, _, ledger)| ledger.oldest_in_flight_ms.unwrap_or(i64::MIN));
+        let (oldest_ms, now_ms) = (oldest_ms.min(), (self.parts.now_ms)());
+        let erasures = Arc::clone(&self.parts.erasures);
+        let pruned = tokio::task::spawn_blocking(move || erasures.prune(oldest_ms, now_ms)).await;
+        if let Ok(Err(error)) = pruned {
+            tracing::warn!(%error, "erasures that are over stay in their list");
+        }
+    }
+
     /// Forgets the destinations that have been gone for long enough.
     async fn forget_absent(&self) {
         let now_ms = (self.parts.now_ms)();
@@ -295,6 +308,7 @@ async fn keep_house(shared: Arc<Shared>) {
     loop {
         sleep(HOUSEKEEPING).await;
         shared.forget_absent().await;
+        shared.prune_erasures().await;
     }
 }
 

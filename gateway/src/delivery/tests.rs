@@ -1,6 +1,8 @@
 //! Delivery as a whole, on a clock that the tests move: log, lanes and dead letters are real, only the vendors are made up.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod erase;
+
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
@@ -10,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
+use tagfleet_crds::tagging_container::ConsentSignal;
 use tokio::{
     runtime::Handle,
     time::{Instant, sleep},
@@ -26,6 +29,7 @@ use crate::{
     destinations::{
         Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, answer,
     },
+    erase::Erasures,
     event::Event,
     log::{Accepted, DestinationId, Ledger, Log, Position, Stored, Verdict, WhenFull, codec, memory::MemoryLog},
     metrics::Metrics,
@@ -195,6 +199,7 @@ struct Gateway {
     log: Arc<MemoryLog>,
     network: Arc<Network>,
     dead_letters: Arc<DeadLetters>,
+    erasures: Arc<Erasures>,
     board: Arc<Board>,
     supervisor: Supervisor,
 }
@@ -202,12 +207,14 @@ struct Gateway {
 impl Gateway {
     fn on(log: Arc<MemoryLog>, network: Arc<Network>) -> Self {
         let dead_letters = Arc::new(DeadLetters::in_memory(1_000_000));
+        let erasures: Arc<Erasures> = Arc::default();
         let board = Arc::new(Board::new());
         let supervisor = Supervisor::start(
             Parts {
                 log: Arc::clone(&log) as _,
                 transport: Arc::clone(&network) as _,
                 dead_letters: Arc::clone(&dead_letters),
+                erasures: Arc::clone(&erasures),
                 metrics: Arc::new(Metrics::new("shop").unwrap()),
                 board: Arc::clone(&board),
                 state_dir: None,
@@ -219,6 +226,7 @@ impl Gateway {
             log,
             network,
             dead_letters,
+            erasures,
             board,
             supervisor,
         }
@@ -275,6 +283,7 @@ impl Gateway {
             ledgers: BTreeMap::new(),
             usage: self.log.usage(),
             dead_letters: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             now_ms: now_ms(),
             now: std::time::Instant::now(),
         };
@@ -897,6 +906,31 @@ async fn a_destination_waits_at_its_cursor_until_its_credential_is_there() {
     sleep(SECOND).await;
     assert_eq!(gateway.ledger("orders").delivered, 20);
     assert_eq!(gateway.state("orders", orders("2", false)), Delivery::Delivering);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_its_visitor_has_not_agreed_to_is_neither_sent_nor_kept_once_that_is_required() {
+    let gateway = Gateway::new(Network::new(|_| DOWN));
+    let orders = gateway.destination("orders");
+    let id = orders.id;
+    gateway.append(ids("before", 3), &[id]).await;
+    gateway.apply(vec![orders]);
+    sleep(5 * SECOND).await;
+    let attempts = gateway.network.bodies().len();
+    assert!(attempts > 0);
+    gateway.network.answers(|_| OK);
+    let stricter = PlannedDestination {
+        requires: vec![ConsentSignal::AdStorage],
+        fingerprint: "stricter".to_owned(),
+        ..gateway.destination("orders")
+    };
+    gateway.apply(vec![stricter]);
+    gateway.append(ids("after", 2), &[id]).await;
+    sleep(600 * SECOND).await;
+    assert_eq!(gateway.network.bodies().len(), attempts);
+    assert!(gateway.letters("orders").is_empty());
+    let ledger = gateway.ledger("orders");
+    assert_eq!((ledger.erased, ledger.in_flight, ledger.imbalance()), (5, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]

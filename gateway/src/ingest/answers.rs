@@ -159,6 +159,12 @@ pub(super) fn not_taken(error: &AppendError) -> Answered {
     try_later(StatusCode::SERVICE_UNAVAILABLE, line)
 }
 
+/// 503: a repeat of an event that another request brought at the same time, and that could not be taken.
+pub(super) fn first_copy_not_taken() -> Answered {
+    let line = "an event in it came at the same time in another request, which could not be taken";
+    try_later(StatusCode::SERVICE_UNAVAILABLE, line)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -6,7 +6,13 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{HeaderMap, header};
 use tagfleet_expressions::{Map, Value};
 
-use super::{HitRequest, cookies, fields::Fields, page::Page, query};
+use super::{
+    HitRequest,
+    cookies::{self, CookieNames},
+    fields::Fields,
+    page::Page,
+    query,
+};
 use crate::event::field;
 
 /// What a request says of its sender, read once however many events it brings.
@@ -14,6 +20,7 @@ use crate::event::field;
 pub(super) struct Sender<'r> {
     pub(super) received_ms: i64,
     pub(super) cookies: Map<'r>,
+    pub(super) read_cookies: &'r CookieNames,
     address: IpAddr,
     user_agent: Option<Cow<'r, str>>,
     language: Option<Cow<'r, str>>,
@@ -33,7 +40,8 @@ impl<'r> Sender<'r> {
     pub(super) fn of(request: &HitRequest<'r>) -> Self {
         Self {
             received_ms: request.received_ms,
-            cookies: cookies::tracking(request.headers),
+            cookies: cookies::tracking(request.headers, request.read_cookies),
+            read_cookies: request.read_cookies,
             address: request.visitor,
             user_agent: text_header(request.headers, &header::USER_AGENT),
             language: text_header(request.headers, &header::ACCEPT_LANGUAGE)
@@ -42,8 +50,8 @@ impl<'r> Sender<'r> {
         }
     }
 
-    /// Sets what the hit itself left open.
-    pub(super) fn complete(&self, fields: &mut Fields<'r>, connection: Connection) {
+    /// Sets what the hit itself left open. Says whether the sender had given the event an id.
+    pub(super) fn complete(&self, fields: &mut Fields<'r>, connection: Connection) -> bool {
         if connection == Connection::Visitor {
             fields.insert_if_absent(field::IP_OVERRIDE, || Some(self.address.to_string().into()));
             fields.insert_if_absent(field::USER_AGENT, || self.user_agent.clone().map(Value::String));
@@ -59,9 +67,11 @@ impl<'r> Sender<'r> {
             (!self.cookies.is_empty()).then(|| Value::Map(self.cookies.clone()))
         });
         fields.insert_if_absent(field::TIMESTAMP_MS, || Some(Value::Int(self.received_ms)));
-        if fields.text(field::EVENT_ID).is_none() {
+        let has_own_id = fields.text(field::EVENT_ID).is_some();
+        if !has_own_id {
             fields.insert(field::EVENT_ID, new_event_id(self.received_ms));
         }
+        has_own_id
     }
 
     /// The client id of the `_ga` cookie.

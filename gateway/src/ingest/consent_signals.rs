@@ -3,30 +3,39 @@
 use tagfleet_expressions::Value;
 
 use super::fields::Fields;
-use crate::record::{Consent, ConsentSignal};
+use crate::{
+    pipeline::consent::{Resolved, Said, Source, tcf::Tcf},
+    record::{Consent, ConsentSignal},
+};
 
-/// Takes the four signals out of an event's own `consent` object; members that are none of them stay there. `granted` and
-/// `denied` count in any case of letters, `true` and `false` mean them; anything else says nothing.
-pub(super) fn take_from(fields: &mut Fields<'_>) -> Consent {
-    let mut consent = Consent::default();
+/// Takes the four signals out of an event's own `consent` object, and a TC string as its member `tcf`; members that are
+/// none of them stay there. `granted` and `denied` count in any case of letters, `true` and `false` mean them; anything
+/// else says nothing.
+pub(super) fn take_from(fields: &mut Fields<'_>) -> Said {
     if !matches!(fields.get("consent"), Some(Value::Map(_))) {
-        return consent;
+        return Said::default();
     }
     let Some(Value::Map(mut given)) = fields.remove("consent") else {
-        return consent;
+        return Said::default();
     };
-    for (name, signal) in [
-        ("ad_storage", &mut consent.ad_storage),
-        ("analytics_storage", &mut consent.analytics_storage),
-        ("ad_user_data", &mut consent.ad_user_data),
-        ("ad_personalization", &mut consent.ad_personalization),
-    ] {
-        *signal = given.remove(name).as_ref().map(signal_of).unwrap_or_default();
-    }
+    let mut signal = |name: &str| given.remove(name).as_ref().map(signal_of).unwrap_or_default();
+    let consent = Consent {
+        ad_storage: signal("ad_storage"),
+        analytics_storage: signal("analytics_storage"),
+        ad_user_data: signal("ad_user_data"),
+        ad_personalization: signal("ad_personalization"),
+    };
+    let tcf = match given.get("tcf") {
+        Some(Value::String(_)) => given.remove("tcf"),
+        _ => None,
+    };
     if !given.is_empty() {
         fields.insert("consent", given);
     }
-    consent
+    Said {
+        signals: Resolved::said_by(Source::Event, consent),
+        tcf: tcf.as_ref().and_then(Value::as_str).and_then(Tcf::decode),
+    }
 }
 
 fn signal_of(value: &Value<'_>) -> ConsentSignal {
@@ -41,37 +50,56 @@ fn signal_of(value: &Value<'_>) -> ConsentSignal {
 
 /// The consent parameters of one hit, undecoded.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ConsentParameters<'h> {
+pub(crate) struct ConsentParameters<'h> {
     /// All four signals with their history.
-    pub(super) gcd: Option<&'h str>,
+    pub(crate) gcd: Option<&'h str>,
     /// The two storages.
-    pub(super) gcs: Option<&'h str>,
+    pub(crate) gcs: Option<&'h str>,
     /// Non-personalised advertisements.
-    pub(super) npa: Option<&'h str>,
+    pub(crate) npa: Option<&'h str>,
     /// Core platform services that may use the data.
-    pub(super) dma_cps: Option<&'h str>,
+    pub(crate) dma_cps: Option<&'h str>,
 }
 
 impl ConsentParameters<'_> {
     /// What the hit says, `gcd` before `gcs`. A letter of `gcd` that nobody knows says nothing, and the older parameters
     /// answer for it. `npa=1` forbids personalised advertising whatever the others say; `npa=0` is sent by default
     /// and therefore no consent, unless it answers for an unknown letter.
-    pub(super) fn decode(self) -> Consent {
+    pub(crate) fn decode(self) -> Said {
         let gcd = self.gcd.and_then(Gcd::parse).unwrap_or_default();
-        let (ad_storage, analytics_storage) = self.gcs.and_then(parse_gcs).unwrap_or_default();
-        let mut consent = Consent {
-            ad_storage: gcd.ad_storage.or(ad_storage),
-            analytics_storage: gcd.analytics_storage.or(analytics_storage),
-            ad_user_data: gcd.ad_user_data.or_if_unknown(|| self.advertising_service()),
-            ad_personalization: gcd.ad_personalization.or_if_unknown(|| match self.npa {
-                Some("0") => ConsentSignal::Granted,
-                _ => ConsentSignal::Unset,
-            }),
-        };
-        if self.npa == Some("1") {
-            consent.ad_personalization = ConsentSignal::Denied;
+        let mut signals = Resolved::said_by(Source::Gcd, gcd.consent());
+        if let Some((ad_storage, analytics_storage)) = self.gcs.and_then(parse_gcs) {
+            let storages = Consent {
+                ad_storage,
+                analytics_storage,
+                ..Consent::default()
+            };
+            signals.complete(Source::Gcs, storages);
         }
-        consent
+        if gcd.ad_user_data == Letter::Unknown {
+            let ad_user_data = self.advertising_service();
+            signals.complete(
+                Source::DmaCps,
+                Consent {
+                    ad_user_data,
+                    ..Consent::default()
+                },
+            );
+        }
+        if gcd.ad_personalization == Letter::Unknown && self.npa == Some("0") {
+            let ad_personalization = ConsentSignal::Granted;
+            signals.complete(
+                Source::Npa,
+                Consent {
+                    ad_personalization,
+                    ..Consent::default()
+                },
+            );
+        }
+        if self.npa == Some("1") {
+            signals.deny(Source::Npa, [false, false, false, true]);
+        }
+        Said { signals, tcf: None }
     }
 
     /// Whether Google Ads (`a`) is among the services of `dma_cps`.
@@ -98,20 +126,10 @@ enum Letter {
 }
 
 impl Letter {
-    /// The letter's signal if it sets one, otherwise `other`.
-    fn or(self, other: ConsentSignal) -> ConsentSignal {
-        match self {
-            Self::Known(signal) if signal != ConsentSignal::Unset => signal,
-            _ => other,
-        }
-    }
-
-    /// The letter's signal; `other` only when the letter cannot be read.
-    fn or_if_unknown(self, other: impl FnOnce() -> ConsentSignal) -> ConsentSignal {
+    const fn signal(self) -> ConsentSignal {
         match self {
             Self::Known(signal) => signal,
-            Self::Unknown => other(),
-            Self::Absent => ConsentSignal::Unset,
+            Self::Absent | Self::Unknown => ConsentSignal::Unset,
         }
     }
 }
@@ -146,6 +164,15 @@ impl Gcd {
                 ad_personalization: letter(*ad_personalization),
             }),
             _ => None,
+        }
+    }
+
+    const fn consent(self) -> Consent {
+        Consent {
+            ad_storage: self.ad_storage.signal(),
+            analytics_storage: self.analytics_storage.signal(),
+            ad_user_data: self.ad_user_data.signal(),
+            ad_personalization: self.ad_personalization.signal(),
         }
     }
 }
@@ -185,13 +212,27 @@ mod tests {
     const U: ConsentSignal = ConsentSignal::Unset;
 
     fn decoded(gcd: Option<&str>, gcs: Option<&str>, npa: Option<&str>, dma_cps: Option<&str>) -> [ConsentSignal; 4] {
-        let consent = ConsentParameters { gcd, gcs, npa, dma_cps }.decode();
-        [
-            consent.ad_storage,
-            consent.analytics_storage,
-            consent.ad_user_data,
-            consent.ad_personalization,
-        ]
+        let said = ConsentParameters { gcd, gcs, npa, dma_cps }.decode();
+        said.signals.consent.states()
+    }
+
+    #[test]
+    fn every_signal_knows_who_said_it() {
+        let sources = |parameters: ConsentParameters<'_>| parameters.decode().signals.sources.map(Source::as_str);
+        let all = ConsentParameters {
+            gcd: Some("13t3l3Z3Z5l1"),
+            gcs: Some("G111"),
+            npa: Some("0"),
+            dma_cps: Some("a"),
+        };
+        assert_eq!(sources(all), ["gcd", "gcs", "dma_cps", "npa"]);
+        let forbidden = ConsentParameters {
+            gcd: Some("13t3t3t3t5l1"),
+            npa: Some("1"),
+            ..ConsentParameters::default()
+        };
+        assert_eq!(sources(forbidden), ["gcd", "gcd", "gcd", "npa"]);
+        assert_eq!(sources(ConsentParameters::default()), ["nobody"; 4]);
     }
 
     #[test]

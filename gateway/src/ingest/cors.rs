@@ -98,14 +98,15 @@ impl Cors {
 }
 
 /// The domain under a public suffix to which a host belongs; `None` for addresses and for public suffixes themselves.
-fn registrable_domain(host: &str) -> Option<&str> {
+pub(crate) fn registrable_domain(host: &str) -> Option<&str> {
     if host.parse::<std::net::Ipv4Addr>().is_ok() || host.starts_with('[') {
         return None;
     }
     psl::domain_str(host)
 }
 
-fn is_or_below(host: &str, domain: &str) -> bool {
+/// Whether a host is this domain or below it.
+pub(crate) fn is_or_below(host: &str, domain: &str) -> bool {
     host.strip_suffix(domain)
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, StatusCode, Version,
-    header::{ALLOW, EXPECT, HOST},
+    header::{ALLOW, EXPECT, HOST, SET_COOKIE},
     request::Parts,
 };
 use hyper::body::Incoming;
@@ -30,14 +30,17 @@ use super::{
     answers::{self, Answered},
     body::{self, BodyError, BodyMemory},
     limits::Limits,
+    repeats::Repeats,
     server::Worker,
     visitor::{by_trusted_proxy, visitor},
 };
 use crate::{
     clock,
+    deduplication::Deduplication,
+    hold::Hold,
     log::{Accepted, AppendError, Appender, Commit, SharedLog},
     metrics::{ClientMetrics, Metrics},
-    pipeline::{self, Dropped, Fate, Judged, visit::Visit},
+    pipeline::{self, Dropped, Fate, Judged, identity::lines_of_answer, visit::Visit},
     plan::Plan,
 };
 
@@ -45,7 +48,9 @@ use crate::{
 pub struct Intake {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
+    deduplication: Arc<Deduplication>,
     metrics: Arc<Metrics>,
+    hold: Arc<Hold>,
     body_memory: BodyMemory,
     body_time: Duration,
     uri_bytes: usize,
@@ -54,15 +59,29 @@ pub struct Intake {
 impl Intake {
     /// Intake into this log, judged by whatever plan is in force when a request arrives.
     #[must_use]
-    pub fn new(plan: Arc<ArcSwap<Plan>>, log: SharedLog, metrics: Arc<Metrics>, limits: &Limits) -> Self {
+    pub fn new(
+        plan: Arc<ArcSwap<Plan>>,
+        log: SharedLog,
+        deduplication: Arc<Deduplication>,
+        metrics: Arc<Metrics>,
+        limits: &Limits,
+    ) -> Self {
         Self {
             plan,
             log,
+            deduplication,
+            hold: Arc::new(Hold::new(metrics.held_events())),
             metrics,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
             uri_bytes: limits.uri_bytes,
         }
+    }
+
+    /// The events that wait for a decision on consent.
+    #[must_use]
+    pub fn hold(&self) -> Arc<Hold> {
+        Arc::clone(&self.hold)
     }
 
     /// The part of one worker thread, made on it.
@@ -115,7 +134,8 @@ impl Worker for IntakeWorker {
     async fn answer(&self, request: Request<Incoming>, peer: IpAddr) -> Answered {
         let arrived = Instant::now();
         let current = self.current();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        name_host(&mut parts);
         let client = current.client(parts.uri.path());
         let (answer, metrics) = match (self.objection(&parts), client) {
             (Some(answer), None) => (answer, &current.unclaimed),
@@ -169,6 +189,18 @@ impl IntakeWorker {
             let line = format!("the URL is longer than {} bytes", self.intake.uri_bytes);
             answers::text(StatusCode::URI_TOO_LONG, line)
         })
+    }
+}
+
+/// HTTP/2 names the host in `:authority` (RFC 9113 section 8.3.1). What reads the host finds it in one place, as a gateway
+/// to HTTP/1.1 would have put it there.
+fn name_host(parts: &mut Parts) {
+    if parts.version == Version::HTTP_2
+        && !parts.headers.contains_key(HOST)
+        && let Some(authority) = parts.uri.authority()
+        && let Ok(host) = HeaderValue::from_str(authority.as_str())
+    {
+        parts.headers.insert(HOST, host);
     }
 }
 
@@ -240,11 +272,18 @@ impl ClaimedHit<'_> {
         {
             return answers::not_taken(&error);
         }
-        match taken.answer {
+        if !taken.repeats.are_kept().await {
+            return answers::first_copy_not_taken();
+        }
+        let mut answer = match taken.answer {
             Some(own) => answers::own(own),
             None if self.client.answers_with_image() || answers::wants_image(&self.parts.headers) => answers::pixel(),
             None => answers::no_content(),
+        };
+        for cookie in taken.cookies {
+            answer.headers_mut().append(SET_COOKIE, cookie);
         }
+        answer
     }
 
     /// From the request to the log, without waiting: nothing that borrows from the request lives on.
@@ -261,6 +300,7 @@ impl ClaimedHit<'_> {
             visitor: visitor(peer, headers, &self.plan.trusted_proxies),
             by_trusted_proxy: by_trusted_proxy(peer, &self.plan.trusted_proxies),
             received_ms: clock::now_ms(),
+            read_cookies: &self.plan.policies.identity.read_cookies,
         };
         let claim = self.client.claim(&request)?;
         self.metrics.invalid.inc_by(claim.invalid);
@@ -272,21 +312,44 @@ impl ClaimedHit<'_> {
             match pipeline::judge(self.plan, event, &visit, &mut steps) {
                 Fate::Judged(event) => judged.push(*event),
                 Fate::Dropped(Dropped::Bot) => self.metrics.bot.inc(),
-                Fate::Dropped(Dropped::Invalid) => self.metrics.invalid.inc(),
+                Fate::Dropped(Dropped::Invalid(rules)) => {
+                    self.metrics.invalid.inc();
+                    self.count_broken(&rules);
+                }
             }
         }
-        for failed in judged.iter().flat_map(|judged| &judged.expression_errors) {
-            let metrics = &self.worker.intake.metrics;
-            metrics.expression_errors(&failed.object, &failed.expression, 1);
+        let Intake {
+            hold,
+            metrics,
+            deduplication,
+            ..
+        } = &*self.worker.intake;
+        for judged in &judged {
+            self.count_broken(&judged.broken_rules);
+            for failed in &judged.expression_errors {
+                metrics.expression_errors(&failed.object, &failed.expression, 1);
+            }
+        }
+        let received_ms = visit.request.received_ms;
+        let mut repeats = Repeats::take_from(&mut judged, deduplication, self.metrics, received_ms);
+        for judged in &mut judged {
+            hold.make_room(self.plan, judged);
         }
         let commit = self.append(&judged)?.map(|commit| Awaited {
-            commit: Some(commit),
+            commit: Some(repeats.confirmed_by(commit)),
             events: judged.len() as u64,
             accepted: &self.metrics.accepted,
         });
+        let now = Instant::now();
+        for judged in &judged {
+            metrics.consent_decided(&judged.consent);
+            hold.note(self.plan, judged, now);
+        }
         Ok(Taken {
             commit,
+            repeats,
             answer: claim.answer,
+            cookies: lines_of_answer(judged.into_iter().flat_map(|judged| judged.cookies)),
         })
     }
 
@@ -306,6 +369,12 @@ impl ClaimedHit<'_> {
                 let several: Vec<_> = several.iter().map(accepted).collect();
                 appender.append(&several).map(Some)
             }
+        }
+    }
+
+    fn count_broken(&self, rules: &[usize]) {
+        for rule in rules {
+            self.worker.intake.metrics.invalid_event(*rule);
         }
     }
 
@@ -342,7 +411,9 @@ impl From<AppendError> for NotTaken {
 /// What became of a hit that the log has in its hands.
 struct Taken<'w> {
     commit: Option<Awaited<'w>>,
+    repeats: Repeats,
     answer: Option<Answer>,
+    cookies: Vec<HeaderValue>,
 }
 
 /// A commit that is waited for, and the events that count as accepted once it is done.

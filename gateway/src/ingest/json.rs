@@ -153,15 +153,16 @@ fn claim_event<'r>(
     if fields.text(field::EVENT_NAME).is_none() {
         return Err(Invalid::EventName);
     }
-    let consent = consent_signals::take_from(&mut fields);
-    let mut counts = normalize(&mut fields, trust);
+    let said = consent_signals::take_from(&mut fields);
+    let mut counts = normalize(&mut fields, trust, sender.read_cookies);
     normalize_time(&mut fields, trust, sender.received_ms, &mut counts);
-    sender.complete(&mut fields, Connection::Visitor);
+    let has_own_id = sender.complete(&mut fields, Connection::Visitor);
     claim.renamed += counts.renamed;
     claim.untrusted += counts.untrusted;
     Ok(ClaimedEvent {
         event: Event::from(fields.into_map()),
-        consent,
+        said,
+        has_own_id,
     })
 }
 

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     event::{Event, field},
+    pipeline::consent::{Said, Source},
     record::{Consent, ConsentSignal},
     secret::Secrets,
 };
@@ -33,6 +34,8 @@ pub(super) const MAX_BODY_BYTES: usize = 130_000;
 pub struct MeasurementProtocol {
     /// The `api_secret` that senders must present; none: anyone may send, and cannot say whose address a visitor has.
     pub api_secret: Option<Secrets>,
+    /// The measurement ids; empty: any, and none.
+    pub measurement_ids: Vec<String>,
 }
 
 impl MeasurementProtocol {
@@ -45,8 +48,9 @@ impl MeasurementProtocol {
     /// Turns a request into events; on `/debug/mp/collect` into an answer that lists what is wrong, and no event.
     ///
     /// # Errors
-    /// 405 for other methods than POST; 403 for a wrong or missing `api_secret`; 413 for a body of 130 kB or more; 400 when
-    /// the request as a whole breaks the protocol, or no event is left.
+    /// 405 for other methods than POST; 403 for a wrong or missing `api_secret`, or a measurement id that this container does
+    /// not serve; 413 for a body of 130 kB or more; 400 when the request as a whole breaks the protocol, or no event is
+    /// left.
     pub fn claim<'r>(&self, request: &HitRequest<'r>) -> Result<Claim<'r>, Refusal> {
         if *request.method != http::Method::POST {
             return Err(Refusal::MethodNotAllowed(
@@ -57,6 +61,14 @@ impl MeasurementProtocol {
             let given = query::pairs(request.query).find(|(name, _)| name == "api_secret");
             if !given.is_some_and(|(_, given)| secrets.matches(given.as_bytes())) {
                 return Err(Refusal::Forbidden("api_secret is missing or wrong".into()));
+            }
+        }
+        if !self.measurement_ids.is_empty() {
+            let given = query::pairs(request.query).find(|(name, _)| name == "measurement_id");
+            if !given.is_some_and(|(_, given)| self.measurement_ids.iter().any(|accepted| *accepted == given)) {
+                return Err(Refusal::Forbidden(
+                    "measurement_id is not one of this container's measurement ids".into(),
+                ));
             }
         }
         if request.body.len() >= MAX_BODY_BYTES {
@@ -143,7 +155,7 @@ struct Common<'r> {
     /// The fields, for every event that does not set them itself.
     fields: Vec<(Cow<'r, str>, Value<'r>)>,
     timestamp: Option<Value<'r>>,
-    consent: Consent,
+    said: Said,
     trust: normalize::Sender,
 }
 
@@ -151,7 +163,7 @@ impl<'r> Common<'r> {
     fn of(body: Map<'r>, request: &HitRequest<'r>, trust: normalize::Sender) -> Self {
         let mut fields = Fields::with_capacity(body.len() + 8);
         let mut timestamp = None;
-        let mut consent = Consent::default();
+        let mut said = Said::default();
         for (name, value) in query::pairs(request.query) {
             match name.as_ref() {
                 "api_secret" => {}
@@ -168,7 +180,7 @@ impl<'r> Common<'r> {
                 ("consent", value) => {
                     let mut given = Fields::default();
                     given.insert("consent", value);
-                    consent = consent_signals::take_from(&mut given);
+                    said = consent_signals::take_from(&mut given);
                     for (name, rest) in given {
                         fields.insert(name, rest);
                     }
@@ -191,13 +203,19 @@ impl<'r> Common<'r> {
             }
         }
         // The older switch, for a request without the newer one.
-        if consent.ad_personalization == ConsentSignal::Unset && fields.text("x-ga-npa") == Some("1") {
-            consent.ad_personalization = ConsentSignal::Denied;
+        if fields.text("x-ga-npa") == Some("1") {
+            said.signals.complete(
+                Source::Npa,
+                Consent {
+                    ad_personalization: ConsentSignal::Denied,
+                    ..Consent::default()
+                },
+            );
         }
         Self {
             fields: fields.into_map().into_iter().collect(),
             timestamp,
-            consent,
+            said,
             trust,
         }
     }
@@ -248,7 +266,7 @@ impl<'r> Common<'r> {
                 fields.insert(name.clone(), value.clone());
             }
         }
-        let counts = normalize(&mut fields, self.trust);
+        let counts = normalize(&mut fields, self.trust, sender.read_cookies);
         if let Some(micros) = timestamp.as_ref().or(self.timestamp.as_ref()).and_then(whole_number) {
             fields.insert(field::TIMESTAMP_MS, micros.div_euclid(1_000).min(sender.received_ms));
         }
@@ -256,13 +274,14 @@ impl<'r> Common<'r> {
             normalize::Sender::Authenticated => Connection::Server,
             normalize::Sender::Anyone => Connection::Visitor,
         };
-        sender.complete(&mut fields, connection);
+        let has_own_id = sender.complete(&mut fields, connection);
         claim.connection = connection;
         claim.renamed += counts.renamed;
         claim.untrusted += counts.untrusted;
         claim.events.push(ClaimedEvent {
             event: Event::from(fields.into_map()),
-            consent: self.consent,
+            said: self.said,
+            has_own_id,
         });
     }
 }

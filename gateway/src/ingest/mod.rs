@@ -4,7 +4,7 @@ pub mod answers;
 mod body;
 mod complete;
 mod connection;
-mod consent_signals;
+pub(crate) mod consent_signals;
 pub mod cookies;
 pub mod cors;
 mod fields;
@@ -20,6 +20,7 @@ mod normalize;
 mod page;
 pub mod pixel;
 pub mod query;
+mod repeats;
 pub mod server;
 pub mod user_data;
 pub mod visitor;
@@ -34,7 +35,7 @@ pub use self::{
     pixel::Pixel,
 };
 
-use crate::{event::Event, record::Consent};
+use crate::{event::Event, pipeline::consent::Said};
 
 /// What a client may read of a request. Header values are those of the connection's buffer.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,8 @@ pub struct HitRequest<'r> {
     pub by_trusted_proxy: bool,
     /// When it arrived, unix milliseconds.
     pub received_ms: i64,
+    /// The cookies that enter events beside the known tracking cookies.
+    pub read_cookies: &'r cookies::CookieNames,
 }
 
 /// What a client made of a request.
@@ -80,7 +83,8 @@ impl Claim<'_> {
     pub fn into_owned(self) -> Claim<'static> {
         let owned = |claimed: ClaimedEvent<'_>| ClaimedEvent {
             event: claimed.event.into_owned(),
-            consent: claimed.consent,
+            said: claimed.said,
+            has_own_id: claimed.has_own_id,
         };
         Claim {
             events: self.events.into_iter().map(owned).collect(),
@@ -98,8 +102,10 @@ impl Claim<'_> {
 pub struct ClaimedEvent<'r> {
     /// The event.
     pub event: Event<'r>,
-    /// What the hit itself said: the event's own `consent` before gcd before gcs; unset where it said nothing.
-    pub consent: Consent,
+    /// What the hit itself said of consent: the event's own `consent` before gcd before gcs; unset where it said nothing.
+    pub said: Said,
+    /// Whether `event_id` is the sender's own. One that the gateway gave says nothing of a repeat.
+    pub has_own_id: bool,
 }
 
 /// An answer with a body.

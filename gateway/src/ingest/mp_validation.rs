@@ -8,7 +8,8 @@ use tagfleet_expressions::{Map, Value};
 
 use super::{Answer, mp_names, normalize::whole_number};
 
-/// How old an event may be: 72 hours.
+/// How old an event may be: 72 hours (vendors/ga4-mp.md section 2). That holds for its session too: no request tells when
+/// a session ended, and the latest moment that is known of it is the event itself.
 pub(super) const MAX_AGE_MS: i64 = 72 * 3_600_000;
 
 /// Events of one request, and parameters of one event, and user properties of one request.
@@ -219,6 +220,13 @@ fn counted(body: &Map<'_>) -> Option<Remark> {
     Some(Remark::of_request("events", code, description))
 }
 
+/// Whether the request's own time is that of any event: an event's own comes before it.
+fn counts_for_an_event(body: &Map<'_>) -> bool {
+    let events = body.get("events").and_then(Value::as_list).unwrap_or_default();
+    let has_own = |event: &Value<'_>| event.as_map().is_some_and(|event| event.contains("timestamp_micros"));
+    events.is_empty() || !events.iter().all(has_own)
+}
+
 /// Whether a text has more characters than it may.
 fn is_longer(value: &Value<'_>, most: usize) -> bool {
     value
@@ -257,7 +265,7 @@ impl Remarks {
         if body.get("user_id").is_some_and(|id| is_longer(id, MAX_USER_ID)) {
             self.add("user_id", Code::ValueOutOfBounds, "at most 256 characters");
         }
-        self.timestamp(body, "timestamp_micros");
+        self.timestamp(body, "timestamp_micros", counts_for_an_event(body));
         if let Some(Value::Map(properties)) = body.get("user_properties") {
             self.user_properties(properties);
         }
@@ -296,14 +304,15 @@ impl Remarks {
         }
     }
 
-    fn timestamp(&mut self, object: &Map<'_>, path: &str) {
+    /// The time of the request or of an event, and its age if that is asked for.
+    fn timestamp(&mut self, object: &Map<'_>, path: &str, with_age: bool) {
         let Some(given) = object.get("timestamp_micros") else {
             return;
         };
         match whole_number(given).map(|micros| micros.div_euclid(1_000)) {
             None => self.add(path, Code::ValueInvalid, "must be a number of microseconds"),
             Some(time) if time > self.now_ms => self.add(path, Code::ValueOutOfBounds, "the time is in the future"),
-            Some(time) if self.now_ms.saturating_sub(time) > MAX_AGE_MS && self.scope == Scope::Request => {
+            Some(time) if with_age && self.now_ms.saturating_sub(time) > MAX_AGE_MS => {
                 self.add(path, TOO_OLD.0, TOO_OLD.1);
             }
             Some(_) => {}
@@ -345,7 +354,8 @@ impl Remarks {
                 "the event's name is reserved",
             );
         }
-        self.timestamp(event, &format!("{path}.timestamp_micros"));
+        // An event that is too old was remarked on already.
+        self.timestamp(event, &format!("{path}.timestamp_micros"), false);
         let params = match event.get("params") {
             None | Some(Value::Null) => return,
             Some(Value::Map(params)) => params,

@@ -4,7 +4,12 @@ use std::{borrow::Cow, net::IpAddr};
 
 use tagfleet_expressions::Value;
 
-use super::{cookies, fields::Fields, query::parse_number, user_data};
+use super::{
+    cookies::{self, CookieNames},
+    fields::Fields,
+    query::parse_number,
+    user_data,
+};
 use crate::event::field;
 
 /// Whether the sender has proved who it is.
@@ -29,9 +34,9 @@ pub(super) struct Counts {
 /// - Ids are text; numbers are written out.
 /// - `items` is an array; `user_data`, `user_properties`, `client_hints`, `click_ids` are objects.
 /// - E-mail addresses and phone numbers are arrays.
-/// - `cookies` holds tracking cookies only; any other is dropped, as from the Cookie header.
+/// - `cookies` holds tracking cookies only, and those of `read_cookies`; any other is dropped, as from the Cookie header.
 /// - `ip_override` is an address. It and `user_agent` are dropped unless the sender is authenticated.
-pub(super) fn normalize(fields: &mut Fields<'_>, sender: Sender) -> Counts {
+pub(super) fn normalize(fields: &mut Fields<'_>, sender: Sender, read_cookies: &CookieNames) -> Counts {
     let mut counts = Counts::default();
     for name in [
         field::CLIENT_ID,
@@ -58,7 +63,7 @@ pub(super) fn normalize(fields: &mut Fields<'_>, sender: Sender) -> Counts {
         fields.insert(field::USER_DATA, user_data);
     }
     if let Some(given) = fields.remove(field::COOKIES)
-        && let Some(kept) = cookies::keep_tracking(given).filter(|kept| !kept.is_empty())
+        && let Some(kept) = cookies::keep_tracking(given, read_cookies).filter(|kept| !kept.is_empty())
     {
         fields.insert(field::COOKIES, kept);
     }
@@ -172,7 +177,7 @@ mod tests {
 
     fn normalized(event: &str, sender: Sender) -> (serde_json::Value, Counts) {
         let mut fields = fields_of(event);
-        let counts = normalize(&mut fields, sender);
+        let counts = normalize(&mut fields, sender, &CookieNames::none());
         (serde_json::to_value(fields.into_map()).unwrap(), counts)
     }
 

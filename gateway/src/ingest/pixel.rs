@@ -59,7 +59,7 @@ impl Pixel {
         if fields.text(field::EVENT_NAME).is_none() {
             return Err(Refusal::BadRequest("event_name (or en) is missing".into()));
         }
-        let consent = ConsentParameters {
+        let said = ConsentParameters {
             gcd: fields.text("gcd"),
             gcs: fields.text("gcs"),
             npa: fields.text("npa"),
@@ -67,7 +67,7 @@ impl Pixel {
         }
         .decode();
         // A parameter that gives the whole object as text does not fit; normalize keeps it under another name.
-        let mut counts = normalize(&mut fields, normalize::Sender::Anyone);
+        let mut counts = normalize(&mut fields, normalize::Sender::Anyone, sender.read_cookies);
         normalize_time(&mut fields, normalize::Sender::Anyone, sender.received_ms, &mut counts);
         if let Some(user_data) = user_data.finish(None) {
             fields.insert(field::USER_DATA, user_data);
@@ -75,11 +75,12 @@ impl Pixel {
         if !user_properties.is_empty() {
             fields.insert(field::USER_PROPERTIES, Value::Map(user_properties.into_map()));
         }
-        sender.complete(&mut fields, Connection::Visitor);
+        let has_own_id = sender.complete(&mut fields, Connection::Visitor);
         Ok(Claim {
             events: vec![ClaimedEvent {
                 event: Event::from(fields.into_map()),
-                consent,
+                said,
+                has_own_id,
             }],
             renamed: counts.renamed,
             untrusted: counts.untrusted,

@@ -76,6 +76,8 @@ mod tag {
 mod extension {
     /// [`Record::applied`](crate::record::Record::applied), a list of texts.
     pub(super) const APPLIED: u8 = 1;
+    /// [`Record::rejected`](crate::record::Record::rejected), a text.
+    pub(super) const REJECTED: u8 = 2;
 }
 
 /// Appends `record` to `out`.
@@ -106,6 +108,9 @@ fn extensions<'r>(record: &'r Record<'_>) -> Vec<(u8, Value<'r>)> {
         let names = record.applied.iter().map(|name| Value::from(&**name));
         extensions.push((extension::APPLIED, Value::List(names.collect())));
     }
+    if let Some(reason) = &record.rejected {
+        extensions.push((extension::REJECTED, Value::from(&**reason)));
+    }
     extensions
 }
 
@@ -118,6 +123,7 @@ fn extend<'a>(record: &mut Record<'a>, kind: u8, value: Value<'a>) -> Result<(),
             });
             record.applied = names.collect::<Result<_, _>>()?;
         }
+        (extension::REJECTED, Value::String(reason)) => record.rejected = Some(reason),
         _ => return Err(DecodeError::Extension(kind)),
     }
     Ok(())
@@ -398,15 +404,23 @@ mod tests {
             ad_personalization: d,
         });
         let applied = prop::collection::vec("[a-z]{0,8}".prop_map(Cow::Owned), 0..3);
-        (any::<i64>(), consent, fields(values()), fields(values()), applied).prop_map(
-            |(accepted_ms, consent, vars, event, applied)| Record {
+        let rejected = prop::option::of(".{0,8}".prop_map(Cow::Owned));
+        (
+            any::<i64>(),
+            consent,
+            fields(values()),
+            fields(values()),
+            applied,
+            rejected,
+        )
+            .prop_map(|(accepted_ms, consent, vars, event, applied, rejected)| Record {
                 accepted_ms,
                 consent,
                 vars,
                 event: event.into(),
                 applied,
-            },
-        )
+                rejected,
+            })
     }
 
     fn encoded(record: &Record<'_>) -> Vec<u8> {

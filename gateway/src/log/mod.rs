@@ -118,7 +118,7 @@ pub enum Ending {
     DeadLettered,
     /// It was dropped for want of room.
     Expired,
-    /// It was erased on request.
+    /// It was erased: on request, or because the visitor has not agreed to what its destination requires by now.
     Erased,
 }
 

@@ -12,6 +12,7 @@ use super::{Derived, Metrics};
 use crate::{
     log::{Ledger, Usage},
     plan::Plan,
+    status::Delivery,
 };
 
 /// What a scrape looks at.
@@ -24,6 +25,8 @@ pub struct Sources<'s> {
     pub usage: Usage,
     /// Dead letters kept, by destination.
     pub dead_letters: BTreeMap<String, u64>,
+    /// What delivery does for each destination, by name.
+    pub deliveries: BTreeMap<String, Delivery>,
     /// Now, unix milliseconds.
     pub now_ms: i64,
     /// Now, for rates.
@@ -50,6 +53,7 @@ impl Derived {
         self.deliveries.reset();
         self.lag.reset();
         self.dead_letters.reset();
+        self.states.reset();
         self.imbalance.reset();
         for destination in &sources.plan.destinations {
             let name = &*destination.name;
@@ -62,6 +66,11 @@ impl Derived {
                 .set(lag(&ledger, sources.now_ms).as_secs_f64());
             let dead_letters = sources.dead_letters.get(name).copied().unwrap_or_default();
             self.dead_letters.with_label_values(&[name]).set(signed(dead_letters));
+            let delivery = sources.deliveries.get(name).cloned().unwrap_or_default();
+            for state in Delivery::REASONS {
+                let is_it = state == delivery.reason();
+                self.states.with_label_values(&[name, state]).set(is_it.into());
+            }
             self.imbalance.with_label_values(&[name]).set(ledger.imbalance());
         }
         self.buffer_bytes.set(signed(sources.usage.bytes));

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, time::Instant};
 use super::*;
 use crate::{
     log::{DestinationId, Ledger, Usage},
+    status::{CredentialsReason, Delivery},
     testing,
 };
 
@@ -15,6 +16,7 @@ fn sources(plan: &Plan) -> Sources<'_> {
         ledgers: BTreeMap::new(),
         usage: Usage::default(),
         dead_letters: BTreeMap::new(),
+        deliveries: BTreeMap::new(),
         now_ms: 10_000,
         now: Instant::now(),
     }
@@ -42,6 +44,7 @@ fn every_metric_of_the_contract_is_there_with_its_type_and_labels() {
     orders.called(CallCode::Http(StatusCode::BAD_GATEWAY), Duration::from_millis(40));
     orders.retry(CallCode::Http(StatusCode::BAD_GATEWAY));
     metrics.config_error("Destination/meta");
+    metrics.set_config_refused(&BTreeSet::from(["Destination/meta".to_owned()]));
     metrics.expression_errors("shop", "low_stock", 2);
 
     let text = metrics.scrape(&sources(&plan)).unwrap();
@@ -60,6 +63,8 @@ fn every_metric_of_the_contract_is_there_with_its_type_and_labels() {
         ("tagfleet_ledger_imbalance_events", "gauge"),
         ("tagfleet_config_info", "gauge"),
         ("tagfleet_config_errors_total", "counter"),
+        ("tagfleet_config_refused", "gauge"),
+        ("tagfleet_destination_state", "gauge"),
         ("tagfleet_expression_errors_total", "counter"),
     ] {
         assert!(
@@ -76,6 +81,7 @@ fn every_metric_of_the_contract_is_there_with_its_type_and_labels() {
         r#"tagfleet_delivery_duration_seconds_count{code="502",destination="orders",tagging_container="shop"} 1"#,
         r#"tagfleet_config_info{version="v1",tagging_container="shop"} 1"#,
         r#"tagfleet_config_errors_total{object="Destination/meta",tagging_container="shop"} 1"#,
+        r#"tagfleet_config_refused{object="Destination/meta",tagging_container="shop"} 1"#,
         r#"tagfleet_expression_errors_total{expression="low_stock",object="shop",tagging_container="shop"} 2"#,
         r#"tagfleet_buffer_seconds_to_full{tagging_container="shop"} +Inf"#,
     ] {
@@ -211,5 +217,67 @@ fn refusals_stay_until_their_object_is_gone() {
     assert!(
         text.contains("Destination/meta") && !text.contains("Destination/stock"),
         "{text}"
+    );
+}
+
+#[test]
+fn an_object_is_shown_as_refused_while_it_is() {
+    let plan = testing::plan("v1", vec![], vec![]);
+    let metrics = Metrics::new("shop").unwrap();
+    let refused = |objects: &[&str]| {
+        metrics.set_config_refused(&objects.iter().map(ToString::to_string).collect());
+        let text = metrics.scrape(&sources(&plan)).unwrap();
+        ["Destination/meta", "Destination/stock"].map(|object| {
+            let series = format!(r#"tagfleet_config_refused{{object="{object}",tagging_container="shop"}}"#);
+            value(&text, &series)
+        })
+    };
+    let one = Some("1".to_owned());
+    assert_eq!(
+        refused(&["Destination/meta", "Destination/stock"]),
+        [one.clone(), one.clone()]
+    );
+    assert_eq!(refused(&["Destination/stock"]), [None, one]);
+    assert_eq!(refused(&[]), [None, None]);
+}
+
+#[test]
+fn a_destination_is_in_one_state_at_a_time() {
+    let plan = testing::plan(
+        "v1",
+        vec![],
+        vec![testing::destination("orders", DestinationId(0), &[])],
+    );
+    let metrics = Metrics::new("shop").unwrap();
+    let states = |deliveries: &[(&str, Delivery)]| -> Vec<String> {
+        let deliveries = deliveries
+            .iter()
+            .map(|(name, delivery)| ((*name).to_owned(), delivery.clone()));
+        let text = metrics
+            .scrape(&Sources {
+                deliveries: deliveries.collect(),
+                ..sources(&plan)
+            })
+            .unwrap();
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with("tagfleet_destination_state{"));
+        assert_eq!(lines.clone().count(), Delivery::REASONS.len(), "{text}");
+        lines.filter(|line| line.ends_with(" 1")).map(str::to_owned).collect()
+    };
+    let shown = |state: &str| {
+        vec![format!(
+            r#"tagfleet_destination_state{{destination="orders",state="{state}",tagging_container="shop"}} 1"#
+        )]
+    };
+    assert_eq!(states(&[]), shown("Delivering"), "nothing was sent yet");
+    let rejected = Delivery::WaitingForCredentials {
+        reason: CredentialsReason::CredentialsRejected,
+    };
+    let deleted = ("deleted", Delivery::Stopped);
+    assert_eq!(states(&[("orders", rejected), deleted]), shown("CredentialsRejected"));
+    assert_eq!(
+        states(&[("orders", Delivery::Retrying { next_attempt_ms: 1 })]),
+        shown("VendorFailing")
     );
 }

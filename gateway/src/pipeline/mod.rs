@@ -1,6 +1,7 @@
 //! The pipeline: from a client's events to records with a verdict for each destination. One file for each step, each a
 //! pure function of event and plan, called here in the order in which [`judge`] lists them.
 
+pub mod anonymize;
 pub mod bots;
 pub mod consent;
 pub mod device;
@@ -9,7 +10,9 @@ pub mod identity;
 pub mod lookup;
 pub mod policies;
 pub mod privacy;
+mod remembered;
 pub mod request;
+pub mod sampling;
 pub mod transform;
 pub mod triggers;
 pub mod validation;
@@ -18,13 +21,23 @@ pub mod visit;
 
 use std::sync::Arc;
 
+use tagfleet_crds::tagging_container::OnInvalid;
 use tagfleet_expressions::{Expression, Map, Steps};
 
 use crate::{
-    event::Event,
+    deduplication::Key,
+    event::{Event, field},
     ingest::ClaimedEvent,
     log::{DestinationId, Verdict},
-    pipeline::{bots::BotPolicy, transform::Transformation, triggers::Decision, variables::Hit, visit::Visit},
+    pipeline::{
+        bots::{Bot, BotPolicy},
+        consent::Resolved,
+        identity::SetCookie,
+        transform::Transformation,
+        triggers::Decision,
+        variables::Hit,
+        visit::Visit,
+    },
     plan::Plan,
     record::Record,
 };
@@ -34,10 +47,20 @@ use crate::{
 pub struct Judged<'r> {
     /// What the log keeps.
     pub record: Record<'r>,
-    /// The verdict for every destination of the plan.
+    /// The verdict for every destination of the plan but those that are held.
     pub verdicts: Vec<(DestinationId, Verdict)>,
+    /// The destinations for which the event waits for the visitor's decision on consent (`consent.hold`).
+    pub held: Vec<DestinationId>,
+    /// The consent in force for it, with who decided on it.
+    pub consent: Resolved,
+    /// The cookies that the answer sets once the event is stored.
+    pub cookies: Vec<SetCookie>,
     /// Expressions that failed on it (`tagfleet_expression_errors_total`).
     pub expression_errors: Vec<FailedExpression>,
+    /// By what a repeat of it is known; none while deduplication is off, and for an event without an id of its sender's.
+    pub duplicate_key: Option<Key>,
+    /// The rules of the tracking plan that it breaks, by their places; it goes on all the same.
+    pub broken_rules: Vec<usize>,
 }
 
 /// An expression that failed on an event: it counted as false (a `when`) or null (a variable).
@@ -61,12 +84,12 @@ pub enum Fate<'r> {
 }
 
 /// Why an event goes no further (`tagfleet_events_total{outcome}`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// A bot's (`privacy.bots: Drop`).
     Bot,
-    /// It breaks the tracking plan (`validation[].onInvalid: Drop`).
-    Invalid,
+    /// It breaks the tracking plan (`validation[].onInvalid: Drop`): the rules that it breaks, by their places.
+    Invalid(Vec<usize>),
 }
 
 /// Looks on while an event is judged: what `simulate` tells comes from here.
@@ -99,15 +122,30 @@ pub fn judge_watched<'r>(
     steps: &mut Steps,
     watch: &mut impl Watch,
 ) -> Fate<'r> {
-    let ClaimedEvent { mut event, consent } = claimed;
+    let ClaimedEvent {
+        mut event,
+        said,
+        has_own_id,
+    } = claimed;
     let policies = &*plan.policies;
 
     // Who sent it, and what they agreed to.
-    if visit.bot.is_some() && policies.bots == BotPolicy::Drop {
+    let bot = visit.bot.as_ref();
+    if policies.bots == BotPolicy::Drop && bot.is_some_and(Bot::is_taken_for_bot) {
         return Fate::Dropped(Dropped::Bot);
     }
+    bots::mark(&mut event, bot, policies.bots);
+    watch.step("privacy.bots", &event);
+    let resolved = consent::resolve(&policies.consent, &said, visit);
+    let consent = resolved.consent;
+    let cookies = identity::assign(&mut event, visit, &consent, &policies.identity);
+    watch.step("identity", &event);
 
     // What is known of them, and what of it may be kept. Whoever reads the event below sees what this left.
+    if policies.geo.is_some() {
+        geo::enrich(&mut event, visit.place.as_ref(), visit.connection);
+        watch.step("enrich.geo", &event);
+    }
     if policies.device {
         device::enrich(&mut event);
         watch.step("enrich.device", &event);
@@ -115,7 +153,21 @@ pub fn judge_watched<'r>(
     privacy::guard_ip_address(&mut event, policies.ip_address);
     watch.step("privacy.ipAddress", &event);
 
+    // By what a repeat is known: the event as its sender made it, for the visitor that it turned out to be.
+    let key_maker = plan.duplicate_keys.as_ref().filter(|_| has_own_id);
+    let duplicate_key = key_maker.map(|keys| keys.key(&event));
+
     // Whether it is what the tracking plan says, and what all destinations see of it.
+    let (mut broken_rules, mut rejected) = (Vec::new(), None);
+    if let Some(breach) = policies.tracking_plan.check(&event) {
+        match breach.consequence {
+            OnInvalid::Drop => return Fate::Dropped(Dropped::Invalid(breach.rules)),
+            OnInvalid::DeadLetter => rejected = Some(breach.reason()),
+            OnInvalid::Mark => breach.mark(&mut event),
+        }
+        watch.step("validation", &event);
+        broken_rules = breach.rules;
+    }
     let mut expression_errors = Vec::new();
     if !policies.transformations.is_empty() {
         let request = request_for(plan, visit, &event, Reader::Transformations);
@@ -133,19 +185,20 @@ pub fn judge_watched<'r>(
     // Which destinations get it. The variables are computed anew, of what is left.
     let accepted_ms = visit.request.received_ms;
     let request = request_for(plan, visit, &event, Reader::Variables);
+    // Only a visitor who is known again can decide later.
+    let may_wait = policies.consent.hold.is_some() && event.text(field::CLIENT_ID).is_some_and(|id| !id.is_empty());
     let mut hit = Hit::new(plan, &event, consent, request.as_ref(), steps);
-    let verdicts: Vec<_> = plan
-        .destinations
-        .iter()
-        .map(|destination| {
-            let decision = triggers::decide(destination, &mut hit);
-            let verdict = decision.verdict();
-            watch.decided(decision);
-            (destination.id, verdict)
-        })
-        .collect();
-    let meant = verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
-    let vars = if meant { hit.stored_variables() } else { Map::new() };
+    let (mut verdicts, mut held) = (Vec::with_capacity(plan.destinations.len()), Vec::new());
+    for destination in &plan.destinations {
+        let decision = triggers::decide(destination, &mut hit, may_wait);
+        match decision.verdict() {
+            Some(verdict) => verdicts.push((destination.id, verdict)),
+            None => held.push(destination.id),
+        }
+        watch.decided(decision);
+    }
+    let stays = !held.is_empty() || verdicts.iter().any(|(_, verdict)| *verdict == Verdict::Meant);
+    let vars = if stays { hit.stored_variables() } else { Map::new() };
     transform::note(&mut expression_errors, hit.into_errors());
     Fate::Judged(Box::new(Judged {
         record: Record {
@@ -153,10 +206,16 @@ pub fn judge_watched<'r>(
             consent,
             vars,
             event,
+            rejected,
             ..Record::default()
         },
         verdicts,
+        held,
+        consent: resolved,
+        cookies,
         expression_errors,
+        duplicate_key,
+        broken_rules,
     }))
 }
 
@@ -184,3 +243,6 @@ fn request_for<'r>(plan: &Plan, visit: &Visit<'r>, event: &Event<'r>, reader: Re
     let is_read = by_variables || of_transformations.any(Expression::reads_request);
     is_read.then(|| request::request_map(&visit.request, event, plan.policies.ip_address))
 }
+
+#[cfg(test)]
+mod tests;

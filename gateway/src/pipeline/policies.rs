@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::deduplication::Limits;
+
 use super::{
     bots::BotPolicy, consent::ConsentPolicy, geo::GeoSource, identity::IdentityPolicy, privacy::IpAddressPolicy,
-    transform::Transformation, validation::Rule,
+    transform::Transformation, validation::TrackingPlan,
 };
 
 /// The steps' settings, in the order in which the steps are taken.
@@ -23,7 +25,9 @@ pub struct Policies {
     /// `privacy.ipAddress`.
     pub ip_address: IpAddressPolicy,
     /// `validation`.
-    pub validation: Vec<Rule>,
+    pub tracking_plan: TrackingPlan,
+    /// `deduplication`; none: off.
+    pub deduplication: Option<Limits>,
     /// `transformations` without `destinations`.
     pub transformations: Vec<Transformation>,
 }

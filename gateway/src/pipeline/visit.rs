@@ -2,7 +2,9 @@
 
 use super::{
     bots::{self, Bot, BotPolicy},
+    consent::request::RequestConsent,
     geo::Place,
+    identity::Browser,
 };
 use crate::{
     ingest::{Connection, HitRequest},
@@ -16,10 +18,14 @@ pub struct Visit<'r> {
     pub request: HitRequest<'r>,
     /// Whose request it is.
     pub connection: Connection,
-    /// What speaks for a bot; nothing is looked for on a server's request, or when bots are kept.
+    /// What speaks for a bot, weak signs too; nothing is looked for on a server's request, or when bots are kept.
     pub bot: Option<Bot>,
     /// Where the visitor is.
     pub place: Option<Place>,
+    /// What the request says of the visitor's consent.
+    pub consent: RequestConsent,
+    /// The visitor's browser, where the container sets cookies.
+    pub browser: Option<Browser<'r>>,
 }
 
 impl<'r> Visit<'r> {
@@ -37,6 +43,8 @@ impl<'r> Visit<'r> {
                 .as_ref()
                 .filter(|_| by_visitor)
                 .and_then(|geo| geo.locate(&request)),
+            consent: RequestConsent::of(&policies.consent, &request, connection),
+            browser: (by_visitor && policies.identity.is_in_use()).then(|| Browser::of(&request)),
             connection,
             request,
         }

@@ -3,6 +3,7 @@
 
 mod configure;
 mod desk;
+mod geo;
 mod store;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
@@ -13,23 +14,27 @@ use tagfleet_crds::tagging_container::Buffer;
 use tagfleet_process::{logging, stop::Stop};
 use tokio::runtime::Handle;
 
-use self::{configure::configure, desk::Desk, store::Store};
+use self::{configure::configure, desk::Desk, geo::GeoKeeper, store::Store};
 use crate::{
     admin::{AdminError, Serving},
     clock,
     config::{files::Sources, finding::Finding, live::Config},
+    deduplication::{Deduplication, Tending},
     delivery::{
         Parts, Supervisor,
         addresses::AddressPolicy,
         client::{ClientError, HttpClient},
         dead_letters::{DeadLetterError, routes::Routes},
     },
+    erase::{self, EraseError, Forget},
+    hold::Releasing,
     ingest::{
         intake::Intake,
         limits::Limits,
         server::{ServeError, Server, usual_workers},
     },
     log::{LogError, SharedLog},
+    pipeline::{device, geo::MAX_BYTES as MAX_GEO_BYTES, policies::Policies},
     plan::Plan,
 };
 
@@ -37,6 +42,8 @@ use crate::{
 const USUAL_LOGS: &str = "info,kube_client=off,kube_runtime=off";
 /// How long requests under way may take to end once the gateway is told to stop.
 const INGEST_GRACE: Duration = Duration::from_secs(10);
+/// How long events that wait for consent may take to the log after that.
+const HOLD_GRACE: Duration = Duration::from_secs(5);
 /// How long delivery may take after that.
 const DELIVERY_GRACE: Duration = Duration::from_secs(10);
 
@@ -98,6 +105,8 @@ enum StartError {
     Log(#[from] LogError),
     #[error("{0}")]
     DeadLetters(#[from] DeadLetterError),
+    #[error("{0}")]
+    Erasures(#[from] EraseError),
     #[error("{0}")]
     Client(#[from] ClientError),
     #[error("{0}")]
@@ -169,13 +178,23 @@ async fn serve(options: &Options) -> Result<(), StartError> {
     Ok(())
 }
 
+/// Brings a plan's limits of deduplication into force, and gives the plan what makes the keys.
+fn deduplicating(mut plan: Plan, deduplication: &Deduplication) -> Plan {
+    plan.duplicate_keys = deduplication.set_limits(plan.policies.deduplication, clock::now_ms());
+    plan
+}
+
 /// The gateway at work.
 struct Gateway {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
+    deduplication: Arc<Deduplication>,
+    tending: Tending,
     desk: Desk,
     delivery: Supervisor,
+    releasing: Releasing,
     server: Server,
+    geo: GeoKeeper,
     /// What the log was opened with.
     buffer: Buffer,
 }
@@ -184,15 +203,25 @@ impl Gateway {
     /// Starts the stations from the end of the way to its beginning, so that no hit comes before it can be kept.
     fn start(options: &Options, config: &Config, desk: Desk) -> Result<Self, StartError> {
         let buffer = config.container().spec.effective_buffer();
-        let store = Store::open(&buffer, &options.data_dir)?;
+        let limits = config.container().policies.deduplication;
+        let store = Store::open(&buffer, &options.data_dir, limits, clock::now_ms())?;
         let log = Arc::clone(&store.log);
-        let plan = config.plan(&mut |name| log.register(name))?;
+        let deduplication = Arc::clone(&store.deduplication);
+        let plan = deduplicating(config.plan(&mut |name| log.register(name))?, &deduplication);
         desk.metrics.plan_applied(&plan);
+        let client = HttpClient::new(options.mode.addresses())?;
+        let mut geo = GeoKeeper::new(
+            Arc::new(client.clone().reading_up_to(MAX_GEO_BYTES + 1)),
+            store.folder.clone(),
+            Arc::clone(&desk.board),
+        );
+        make_ready(&plan.policies, &mut geo);
         let delivery = Supervisor::start(
             Parts {
                 log: Arc::clone(&log),
-                transport: Arc::new(HttpClient::new(options.mode.addresses())?),
+                transport: Arc::new(client),
                 dead_letters: Arc::clone(&store.dead_letters),
+                erasures: Arc::clone(&store.erasures),
                 metrics: Arc::clone(&desk.metrics),
                 board: Arc::clone(&desk.board),
                 state_dir: store.folder,
@@ -207,12 +236,18 @@ impl Gateway {
         let intake = Arc::new(Intake::new(
             Arc::clone(&plan),
             Arc::clone(&log),
+            Arc::clone(&deduplication),
             Arc::clone(&desk.metrics),
             &limits,
         ));
+        let tending = Tending::start(Arc::clone(&deduplication), clock::now_ms)?;
+        let hold = intake.hold();
+        let releasing = Releasing::start(Arc::clone(&hold), &log, Arc::clone(&plan));
         let server = Server::start(options.listen, usual_workers(), limits, move || intake.worker())?;
         let dead_letters = store.dead_letters;
         let routes = Arc::new(Routes::new(Arc::clone(&dead_letters), Arc::clone(&log)));
+        let places: Vec<Arc<dyn Forget>> = vec![Arc::clone(&dead_letters) as _, hold];
+        let erasing = Arc::new(erase::routes::Routes::new(store.erasures, Arc::clone(&log), places));
         desk.admin.set_serving(Serving {
             plan: Arc::clone(&plan),
             log: Arc::clone(&log),
@@ -223,22 +258,26 @@ impl Gateway {
                     .map(|shelved| (shelved.destination, shelved.letters))
                     .collect()
             }),
-            routes: vec![routes],
+            routes: vec![routes, erasing],
         });
         Ok(Self {
             plan,
             log,
+            deduplication,
+            tending,
             desk,
             delivery,
+            releasing,
             server,
+            geo,
             buffer,
         })
     }
 
     /// Brings the configuration into force; hits that are under way end in the one before.
-    fn apply(&self, config: &Config) {
+    fn apply(&mut self, config: &Config) {
         let plan = match config.plan(&mut |name| self.log.register(name)) {
-            Ok(plan) => plan,
+            Ok(plan) => deduplicating(plan, &self.deduplication),
             Err(error) => {
                 tracing::error!(%error, "the new configuration cannot be brought into force, the last one stays");
                 return;
@@ -256,10 +295,11 @@ impl Gateway {
             .board
             .retain_destinations(|name| plan.destinations.iter().any(|destination| &*destination.name == name));
         self.delivery.apply(&plan);
+        make_ready(&plan.policies, &mut self.geo);
         self.plan.store(Arc::new(plan));
     }
 
-    /// Stops in the order of the way: no more hits, then what delivery can still end, then the log.
+    /// Stops in the order of the way: no more hits, then what delivery can still end, then the log and what was seen.
     async fn stop(self) {
         tracing::info!("stopping");
         self.desk.admin.set_stopping();
@@ -267,9 +307,19 @@ impl Gateway {
         if cut > 0 {
             tracing::warn!(connections = cut, "connections had to be cut");
         }
+        self.releasing.stop(HOLD_GRACE).await;
         self.delivery.shutdown(DELIVERY_GRACE).await;
         self.log.close();
+        self.tending.stop();
         drop(self.desk);
         tracing::info!("stopped");
+    }
+}
+
+/// Loads what the steps of the pipeline look things up in, before the first hit needs it.
+fn make_ready(policies: &Policies, geo: &mut GeoKeeper) {
+    geo.keep(policies.geo.as_ref());
+    if policies.device {
+        device::prepare();
     }
 }

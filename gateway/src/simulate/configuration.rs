@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::PathBuf,
 };
 
@@ -16,6 +17,7 @@ use crate::{
         tree::Node,
     },
     log::DestinationId,
+    pipeline::geo::{GeoSource, Origin},
     plan::Plan,
     secret::Secret,
 };
@@ -51,7 +53,21 @@ pub(super) fn load(
     let mut numbers = 0..=u16::MAX;
     let plan = config.plan(&mut |_| Ok(DestinationId(numbers.next().unwrap_or_default())));
     let plan = plan.map_err(|error| vec![Finding::in_file(&"".into(), None, error.to_string())])?;
+    load_places(&plan);
     Ok((plan, hidden))
+}
+
+/// Reads the file of `enrich.geo`, as `serve` does; nothing is fetched. Without it nobody is located, as there.
+fn load_places(plan: &Plan) {
+    let Some(GeoSource::Database(database)) = plan.policies.geo.as_deref() else {
+        return;
+    };
+    let Origin::File(path) = database.origin() else { return };
+    let read = fs::read(path).map_err(|error| error.to_string());
+    let taken = read.and_then(|bytes| database.replace(bytes.into()).map_err(|error| error.to_string()));
+    if let Err(error) = taken {
+        tracing::warn!(file = %path.display(), "enrich.geo: no visitor is located: {error}");
+    }
 }
 
 /// The Secrets that are there.

@@ -49,9 +49,10 @@ impl Hidden {
 }
 
 /// What stands for a Secret that is not among the files: manifests in a repository rarely have theirs beside them.
+/// Never shorter than a key of `identity.linker` must be.
 #[must_use]
 pub(super) fn stand_in(name: &str, key: &str, wants_google_key: bool) -> String {
-    let text = format!("the value of {key} in Secret {name}");
+    let text = format!("stands in for the value of {key} in Secret {name}");
     if !wants_google_key {
         return text.replace(' ', "-");
     }

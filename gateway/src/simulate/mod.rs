@@ -6,7 +6,7 @@ mod hide;
 pub mod report;
 pub mod requests;
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
 
 use http::Method;
 use serde::Serialize;
@@ -19,8 +19,12 @@ use crate::{
     destinations::{Encoding, Request},
     event::Event,
     ingest::{ClaimedEvent, HitRequest, answers, visitor::visitor},
-    pipeline::{self, Dropped, Fate, Judged, Watch, triggers::Decision, visit::Visit},
+    pipeline::{
+        self, Dropped, Fate, Judged, Watch, anonymize::anonymize, consent::Source, triggers::Decision, validation,
+        visit::Visit,
+    },
     plan::{Plan, PlannedDestination},
+    record::{ConsentSignal, SIGNALS},
 };
 
 /// A configuration to try hits on.
@@ -67,6 +71,8 @@ pub struct SimulatedEvent {
     pub dropped: Option<&'static str>,
     /// The state of each signal.
     pub consent: BTreeMap<&'static str, &'static str>,
+    /// Who decided on it: what the hit said, or which default.
+    pub consent_sources: BTreeMap<&'static str, &'static str>,
     /// What each step changed.
     pub steps: Vec<Step>,
     /// The event as the log would keep it.
@@ -119,6 +125,19 @@ pub struct ShownRequest {
     pub body: Json,
 }
 
+impl SimulatedDestination {
+    fn unsent(destination: &PlannedDestination, reason: &str) -> Self {
+        Self {
+            name: destination.name.to_string(),
+            fires: false,
+            reason: reason.to_owned(),
+            changes: Vec::new(),
+            requests: Vec::new(),
+            refused: None,
+        }
+    }
+}
+
 impl Simulator {
     /// Reads manifests. A Secret that is not among them is stood in for: nothing is sent, so that none is needed.
     ///
@@ -163,6 +182,7 @@ impl Simulator {
             visitor: visitor(with.peer, &given.headers, &[with.peer.into()]),
             by_trusted_proxy: true,
             received_ms: with.now_ms,
+            read_cookies: &self.plan.policies.identity.read_cookies,
         };
         let claim = match client.claim(&request) {
             Ok(claim) => claim,
@@ -197,6 +217,7 @@ impl Simulator {
             event_name,
             dropped: None,
             consent: BTreeMap::new(),
+            consent_sources: BTreeMap::new(),
             steps: watch.steps,
             event: watch.last,
             expression_errors: Vec::new(),
@@ -204,10 +225,13 @@ impl Simulator {
         };
         match fate {
             Fate::Dropped(reason) => {
-                simulated.dropped = Some(match reason {
+                let reason = match reason {
                     Dropped::Bot => "a bot's, and privacy.bots is Drop",
-                    Dropped::Invalid => "it breaks the tracking plan, and validation says Drop",
-                });
+                    Dropped::Invalid(_) => "it breaks the tracking plan, and validation says Drop",
+                };
+                simulated.dropped = Some(reason);
+                let unsent = |destination: &Arc<PlannedDestination>| SimulatedDestination::unsent(destination, reason);
+                simulated.destinations = self.plan.destinations.iter().map(unsent).collect();
             }
             Fate::Judged(judged) => self.judged(*judged, &watch.decisions, now_ms, &mut simulated),
         }
@@ -215,13 +239,11 @@ impl Simulator {
     }
 
     fn judged(&self, judged: Judged<'_>, decisions: &[Decision], now_ms: i64, simulated: &mut SimulatedEvent) {
-        let consent = &judged.record.consent;
-        simulated.consent = BTreeMap::from([
-            ("ad_storage", consent.ad_storage.as_str()),
-            ("analytics_storage", consent.analytics_storage.as_str()),
-            ("ad_user_data", consent.ad_user_data.as_str()),
-            ("ad_personalization", consent.ad_personalization.as_str()),
-        ]);
+        let names = SIGNALS.map(|signal| signal.as_str());
+        let states = judged.consent.consent.states().map(ConsentSignal::as_str);
+        let sources = judged.consent.sources.map(Source::as_str);
+        simulated.consent = names.into_iter().zip(states).collect();
+        simulated.consent_sources = names.into_iter().zip(sources).collect();
         let errors = judged.expression_errors.iter();
         simulated.expression_errors = errors
             .map(|failed| format!("{}, {}: {}", failed.object, failed.expression, failed.reason))
@@ -239,28 +261,27 @@ impl Simulator {
         judged: &Judged<'_>,
         now_ms: i64,
     ) -> SimulatedDestination {
-        let mut shown = SimulatedDestination {
-            name: destination.name.to_string(),
-            fires: decision.is_meant(),
-            reason: decision.to_string(),
-            changes: Vec::new(),
-            requests: Vec::new(),
-            refused: None,
-        };
-        if !shown.fires {
+        let mut shown = SimulatedDestination::unsent(destination, &decision.to_string());
+        if !decision.is_meant() {
             return shown;
         }
+        shown.fires = true;
         if destination.paused {
             shown
                 .reason
                 .push_str("; the destination is paused, so that it would wait");
         }
-        let mut record = judged.record.clone();
-        if !destination.view.is_empty() {
-            let before = as_json(&record.event);
-            destination.view.apply(&mut record, &mut BTreeMap::new());
-            shown.changes = changes::between(&before, &as_json(&record.event));
+        if let Some(breach) = &judged.record.rejected {
+            shown.refused = Some(validation::rejection(breach));
+            return shown;
         }
+        let mut record = judged.record.clone();
+        let before = as_json(&record.event);
+        if *decision == Decision::MeantAnonymized {
+            anonymize(&mut record);
+        }
+        destination.view.apply(&mut record, &mut BTreeMap::new());
+        shown.changes = changes::between(&before, &as_json(&record.event));
         let Encoding {
             requests, mut refused, ..
         } = destination.vendor.encode(&[record], now_ms);

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use serde_json::Value as Json;
 
 use super::{SimulatedDestination, SimulatedEvent, SimulatedHit, changes::Change};
+use crate::pipeline::consent::Source;
 
 impl Display for SimulatedHit {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -35,7 +36,12 @@ impl Display for SimulatedEvent {
         }
         writeln!(f, "    consent")?;
         for (signal, state) in &self.consent {
-            writeln!(f, "      {signal} {state}")?;
+            match self.consent_sources.get(signal) {
+                Some(source) if *source != Source::Nobody.as_str() => {
+                    writeln!(f, "      {signal} {state} by {source}")?;
+                }
+                _ => writeln!(f, "      {signal} {state}")?,
+            }
         }
         for error in &self.expression_errors {
             writeln!(f, "    expression failed: {error}")?;

@@ -106,8 +106,5 @@ fn results_are_written_for_ci_systems() {
     let mut out = Vec::new();
     junit::write(&results, &mut out).unwrap();
     let xml = String::from_utf8(out).unwrap();
-    assert!(
-        xml.contains(r#"tests="1" failures="1""#) && xml.contains("a &lt; b"),
-        "{xml}"
-    );
+    assert!(xml.contains(r#"failures="1""#) && xml.contains("a &lt; b"), "{xml}");
 }

@@ -42,4 +42,9 @@ impl Block for Ga4 {
     fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
         vec![(field("apiSecret"), self.api_secret.as_ref())]
     }
+
+    /// A forwarded hit needs no `client_id`; the Measurement Protocol does (vendors/ga4-mp.md).
+    fn takes_anonymous_events(&self) -> bool {
+        self.api_secret.is_none()
+    }
 }

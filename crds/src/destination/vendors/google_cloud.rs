@@ -60,6 +60,10 @@ impl Block for PubSub {
     fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
         vec![(field("credentials"), self.credentials.as_ref())]
     }
+
+    fn takes_anonymous_events(&self) -> bool {
+        true
+    }
 }
 
 /// Google BigQuery: each event as a row in the shape of GA4's own export.
@@ -99,6 +103,10 @@ pub struct BigQuery {
 impl Block for BigQuery {
     fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)> {
         vec![(field("credentials"), self.credentials.as_ref())]
+    }
+
+    fn takes_anonymous_events(&self) -> bool {
+        true
     }
 }
 

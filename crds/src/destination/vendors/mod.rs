@@ -3,6 +3,8 @@
 mod advertising;
 mod analytics;
 mod google_cloud;
+mod recipient;
+mod sent;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ pub use self::{
     },
     analytics::Ga4,
     google_cloud::{BigQuery, PubSub},
+    sent::{Form, Listed, Sent},
     webhook::{Webhook, WebhookFormat},
 };
 use super::DestinationSpec;
@@ -23,17 +26,25 @@ use crate::{
 };
 
 /// What a vendor is for.
-enum Purpose {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
     /// Advertising, which needs consent by default.
     Advertising,
-    /// Anything else.
-    Other,
+    /// Measuring how a site is used.
+    Analytics,
+    /// Systems of one's own.
+    OwnSystems,
 }
 
 /// What a vendor's block tells of itself.
 trait Block {
     /// Its fields that may refer to Secrets: the path of each below the block, and the reference.
     fn secrets(&self) -> Vec<(FieldPath, Option<&SecretSource>)>;
+
+    /// Whether it takes events without anything that identifies a visitor.
+    fn takes_anonymous_events(&self) -> bool {
+        false
+    }
 }
 
 /// Declares the vendors: the name of each block, its type, its field in [`DestinationSpec`], and what it is for.
@@ -57,7 +68,9 @@ macro_rules! vendors {
                 }
             }
 
-            const fn purpose(self) -> Purpose {
+            /// What it gets events for.
+            #[must_use]
+            pub const fn purpose(self) -> Purpose {
                 match self {
                     $(Self::$Block(_) => Purpose::$purpose,)*
                 }
@@ -72,6 +85,14 @@ macro_rules! vendors {
                         event_names: &block.event_names,
                         parameters: &block.parameters,
                     },)*
+                }
+            }
+
+            /// Whether it takes events without anything that identifies a visitor (`consent.onDenied: Anonymize`).
+            #[must_use]
+            pub fn takes_anonymous_events(self) -> bool {
+                match self {
+                    $(Self::$Block(block) => block.takes_anonymous_events(),)*
                 }
             }
 
@@ -90,15 +111,15 @@ macro_rules! vendors {
 }
 
 vendors! {
-    "ga4" => Ga4, ga4, Other;
+    "ga4" => Ga4, ga4, Analytics;
     "metaConversions" => MetaConversions, meta_conversions, Advertising;
     "tiktokEvents" => TiktokEvents, tiktok_events, Advertising;
     "linkedinConversions" => LinkedinConversions, linkedin_conversions, Advertising;
     "pinterestConversions" => PinterestConversions, pinterest_conversions, Advertising;
     "googleAds" => GoogleAds, google_ads, Advertising;
-    "pubSub" => PubSub, pub_sub, Other;
-    "bigQuery" => BigQuery, big_query, Other;
-    "webhook" => Webhook, webhook, Other;
+    "pubSub" => PubSub, pub_sub, OwnSystems;
+    "bigQuery" => BigQuery, big_query, OwnSystems;
+    "webhook" => Webhook, webhook, OwnSystems;
     "snapchatConversions" => SnapchatConversions, snapchat_conversions, Advertising;
 }
 

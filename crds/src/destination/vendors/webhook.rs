@@ -55,6 +55,10 @@ impl Block for Webhook {
             .chain(headers)
             .collect()
     }
+
+    fn takes_anonymous_events(&self) -> bool {
+        true
+    }
 }
 
 /// The shape of a request's body.

@@ -5,16 +5,6 @@ use serde_json::Value as Json;
 use super::Schema;
 
 impl Schema {
-    /// The default of the field at this path from the object's root, as `spec.privacy.bots`.
-    #[must_use]
-    pub fn default_at(&self, path: &str) -> Option<&Json> {
-        let mut schema = self;
-        for step in path.split('.') {
-            schema = schema.properties.get(step)?;
-        }
-        schema.default.as_ref()
-    }
-
     /// Fills in the defaults, as the API server does: of every object that is there, the fields that are not, and of
     /// what was filled in the same again.
     pub fn fill_in_defaults(&self, json: &mut Json) {

@@ -185,6 +185,15 @@ impl DiskShelf {
         sync_folder(&self.folder)
     }
 
+    /// Removes the letters that `keep` does not want. Their files are written anew.
+    pub(super) fn retain(&mut self, keep: &dyn Fn(&Letter) -> bool) -> Result<(), DeadLetterError> {
+        // Whatever is appended next begins a file of its own.
+        self.open = None;
+        let result = self.files.iter_mut().try_for_each(|file| file.retain(keep));
+        self.files.retain(|file| file.letters > 0);
+        result.and_then(|()| sync_folder(&self.folder))
+    }
+
     fn begin_file(&mut self) -> Result<(), DeadLetterError> {
         let path = self.path(self.next_id);
         let file = OpenOptions::new()
@@ -209,6 +218,29 @@ impl DiskShelf {
 
     fn path(&self, first_id: u64) -> PathBuf {
         self.folder.join(format!("{first_id:020}.letters"))
+    }
+}
+
+impl LetterFile {
+    fn retain(&mut self, keep: &dyn Fn(&Letter) -> bool) -> Result<(), DeadLetterError> {
+        let content = fs::read(&self.path).map_err(|source| file_error(&self.path, source))?;
+        let (letters, _) = parse(&content, 0, usize::MAX);
+        let kept: Vec<_> = letters.iter().filter(|dead| keep(&dead.letter)).collect();
+        if kept.len() == letters.len() {
+            return Ok(());
+        }
+        let mut frames = Vec::new();
+        for dead in &kept {
+            frame(dead.id, &dead.letter, &mut frames);
+        }
+        if kept.is_empty() {
+            remove(&self.path)?;
+        } else {
+            write_whole(&self.path, &frames)?;
+        }
+        self.bytes = frames.len() as u64;
+        self.letters = kept.len() as u64;
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ pub mod routes;
 
 use std::{
     collections::BTreeMap,
+    error::Error,
     fs::{self, File},
     path::{Path, PathBuf},
     sync::{
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use self::disk::DiskShelf;
 pub use self::replay::{ReplayError, replay};
+use crate::erase::{Erasures, Forget};
 
 /// `deadLetters.maxBytes` when nothing is configured: 512Mi.
 pub const DEFAULT_MAX_BYTES: u64 = 512 * 1024 * 1024;
@@ -38,6 +40,8 @@ pub enum Reason {
     BufferFull,
     /// Its record in the log cannot be read.
     Unreadable,
+    /// It breaks the tracking plan (`validation[].onInvalid: DeadLetter`).
+    Invalid,
 }
 
 impl Reason {
@@ -50,6 +54,7 @@ impl Reason {
             Self::TooOld => "max_age",
             Self::BufferFull => "buffer_full",
             Self::Unreadable => "unreadable",
+            Self::Invalid => "invalid",
         }
     }
 }
@@ -122,6 +127,8 @@ pub struct DeadLetters {
     max_bytes: u64,
     bytes: AtomicU64,
     shelves: Mutex<BTreeMap<String, Arc<Mutex<Shelf>>>>,
+    /// Held by a replay and by an erasure: letters on their way into the log are on no shelf, and would be missed.
+    moving: Mutex<()>,
     /// Held while the store is open.
     _lock: Option<File>,
 }
@@ -140,6 +147,7 @@ impl DeadLetters {
             max_bytes,
             bytes: AtomicU64::new(0),
             shelves: Mutex::default(),
+            moving: Mutex::default(),
             _lock: None,
         }
     }
@@ -177,6 +185,7 @@ impl DeadLetters {
             max_bytes,
             bytes: AtomicU64::new(bytes),
             shelves: Mutex::new(shelves),
+            moving: Mutex::default(),
             _lock: Some(lock),
         })
     }
@@ -271,6 +280,7 @@ impl DeadLetters {
         let Some(shelf) = locked(&self.shelves).get(destination).cloned() else {
             return Ok(0);
         };
+        let _moving = locked(&self.moving);
         let end = locked(&shelf).next_id();
         let (mut from, mut taken) = (0, 0);
         loop {
@@ -300,6 +310,27 @@ impl DeadLetters {
         };
         self.remove_before(&shelf, end)?;
         Ok(letters)
+    }
+
+    /// Removes the letters whose events are erased from every shelf, and returns how many there were. Letters whose event
+    /// cannot be read stay.
+    ///
+    /// # Errors
+    /// When they cannot be removed; it may be tried again.
+    pub fn remove_erased(&self, erasures: &Erasures) -> Result<u64, DeadLetterError> {
+        let _moving = locked(&self.moving);
+        let shelves: Vec<_> = locked(&self.shelves).values().map(Arc::clone).collect();
+        let mut removed = 0;
+        for shelf in shelves {
+            let mut shelf = locked(&shelf);
+            let (letters, bytes) = (shelf.letters(), shelf.bytes());
+            let result = shelf.retain(&|letter| !erasures.covers_encoded(&letter.payload));
+            self.bytes
+                .fetch_sub(bytes.saturating_sub(shelf.bytes()), Ordering::Relaxed);
+            removed += letters.saturating_sub(shelf.letters());
+            result?;
+        }
+        Ok(removed)
     }
 
     fn remove_before(&self, shelf: &Mutex<Shelf>, id: u64) -> Result<(), DeadLetterError> {
@@ -366,6 +397,16 @@ impl Shelf {
         }
     }
 
+    fn retain(&mut self, keep: &dyn Fn(&Letter) -> bool) -> Result<(), DeadLetterError> {
+        match self {
+            Self::Disk(disk) => disk.retain(keep),
+            Self::Memory { letters, .. } => {
+                letters.retain(|dead| keep(&dead.letter));
+                Ok(())
+            }
+        }
+    }
+
     fn remove_before(&mut self, id: u64) -> Result<(), DeadLetterError> {
         match self {
             Self::Disk(disk) => disk.remove_before(id),
@@ -374,6 +415,16 @@ impl Shelf {
                 Ok(())
             }
         }
+    }
+}
+
+impl Forget for DeadLetters {
+    fn name(&self) -> &'static str {
+        "dead letters"
+    }
+
+    fn forget(&self, erasures: &Erasures) -> Result<u64, Box<dyn Error + Send + Sync>> {
+        Ok(self.remove_erased(erasures)?)
     }
 }
 

@@ -72,6 +72,8 @@ fn decode(chunk: &[DeadLetter], now_ms: i64) -> (Vec<Record<'_>>, Vec<&DeadLette
         match codec::decode(&dead.letter.payload) {
             Ok(mut record) => {
                 record.accepted_ms = now_ms;
+                // Somebody has decided to send it.
+                record.rejected = None;
                 records.push(record);
             }
             Err(_) => unreadable.push(dead),
@@ -147,6 +149,19 @@ mod tests {
         for (name, _, ledger) in log.ledgers() {
             assert_eq!(ledger.imbalance(), 0, "{name}: {ledger:?}");
         }
+    }
+
+    #[test]
+    fn what_broke_the_tracking_plan_is_sent_when_it_is_replayed() {
+        let mut dead = letter("e0");
+        let mut record = codec::decode(&dead.payload).unwrap().clone();
+        record.rejected = Some("/value: type".into());
+        let mut payload = Vec::new();
+        codec::encode(&record, &mut payload);
+        dead.payload = payload;
+        let dead = DeadLetter { id: 0, letter: dead };
+        let (records, _) = decode(std::slice::from_ref(&dead), 9_000);
+        assert_eq!(records.first().unwrap().rejected, None);
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub(super) struct Lane {
     expiry: watch::Receiver<Option<Position>>,
     metrics: DestinationMetrics,
     board: Arc<DestinationBoard>,
+    /// Requests to erase.
+    erased: watch::Receiver<u64>,
 
     form: Option<Arc<PlannedDestination>>,
     /// What the destination sees, and so what its dead letters hold.
@@ -125,6 +127,7 @@ impl Lane {
         Self {
             metrics: parts.metrics.destination(&name),
             board: parts.board.destination(&name),
+            erased: parts.erasures.changes(),
             name,
             id,
             parts,
@@ -182,6 +185,7 @@ impl Lane {
                         self.expire(before).await;
                     }
                 }
+                Ok(()) = self.erased.changed() => self.forget_erased(),
                 Ok(()) = head.changed(), if waits_for_head => self.at_head = false,
                 () = sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => {}
             }
@@ -223,6 +227,10 @@ impl Lane {
             while let Some(returned) = self.under_way.try_join_next() {
                 self.came_back(returned);
             }
+            if self.erased.has_changed().unwrap_or(false) {
+                self.erased.mark_unchanged();
+                self.forget_erased();
+            }
             let now = Instant::now();
             self.age_out(now);
             if !self.doomed.is_empty() && now >= self.bury_after {
@@ -234,6 +242,7 @@ impl Lane {
                 return;
             };
             self.dispatch(&form, now);
+            self.settle();
             if !self.wants_more(now) || !self.fill(&form, head, now) {
                 return;
             }
@@ -387,16 +396,38 @@ impl Lane {
             max_age_ms: i64::try_from(form.delivery.max_age.as_millis()).unwrap_or(i64::MAX),
             attempts,
             failure,
+            erasures: Arc::clone(&self.parts.erasures),
         }
     }
 
-    /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters.
+    /// Somebody's events are erased: those that wait here are settled now, those in the log when they are read.
+    fn forget_erased(&mut self) {
+        let erasures = &self.parts.erasures;
+        let is_erased = |event: &Stored| erasures.covers_encoded(&event.payload);
+        let mut gone = self.queue.forget(is_erased);
+        self.batch.retain(|event| {
+            let goes = is_erased(event);
+            gone.extend(goes.then_some(event.position));
+            !goes
+        });
+        self.end_erased(gone);
+    }
+
+    /// Events end that are erased, or that may not be sent by the consent that is required now: a dead letter would keep
+    /// them.
+    fn end_erased(&mut self, gone: Vec<Position>) {
+        self.endings
+            .extend(gone.into_iter().map(|position| (position, Ending::Erased)));
+    }
+
+    /// Encodes events: parcels go to the queue, what cannot be sent to the dead letters, and what may not be sent ends.
     fn pack(&mut self, form: &PlannedDestination, events: &[Stored], with: &Circumstances) {
         let packed = pack(form, events, with);
         for parcel in packed.parcels {
             self.queue.push(parcel);
         }
         self.doomed.extend(packed.doomed);
+        self.end_erased(packed.erased);
         for (expression, times) in packed.expression_errors {
             self.parts.metrics.expression_errors(&self.name, &expression, times);
         }
@@ -419,8 +450,9 @@ impl Lane {
         for parcel in self.queue.extract(|parcel| parcel.oldest_ms < limit) {
             let due = parcel.due;
             let with = self.circumstances(&form, now, parcel.attempts, parcel.failure);
-            let mut packed = pack(&form, &parcel.events, &with);
-            self.doomed.append(&mut packed.doomed);
+            let packed = pack(&form, &parcel.events, &with);
+            self.doomed.extend(packed.doomed);
+            self.end_erased(packed.erased);
             for mut young in packed.parcels {
                 young.due = due;
                 self.queue.push(young);

@@ -11,6 +11,7 @@ use crate::{
         dead_letters::{Letter, Reason},
         gate::{Shut, Signal},
         parcel::{Doomed, Parcel},
+        view,
     },
     destinations::Outcome,
     log::{Ending, Stored},
@@ -231,10 +232,39 @@ impl Lane {
         }));
     }
 
+    /// Lets each of the doomed keep no more than its destination may see.
+    fn view_doomed(&mut self, doomed: Vec<Doomed>) -> Vec<Doomed> {
+        // A destination that is gone from the configuration asks for no consent.
+        let Some(form) = self.form.clone() else {
+            return doomed;
+        };
+        let (mut seen, mut withheld) = (Vec::with_capacity(doomed.len()), Vec::new());
+        for mut doomed in doomed {
+            match view::admitted_payload(&form, doomed.event.payload.clone()) {
+                Some(payload) => {
+                    doomed.event.payload = payload;
+                    seen.push(doomed);
+                }
+                None => withheld.push(doomed.event.position),
+            }
+        }
+        self.end_erased(withheld);
+        seen
+    }
+
     /// Shelves the doomed as dead letters; what finds no room there has expired. If the disk refuses, they wait, except
     /// those that have to make room.
     pub(super) async fn bury(&mut self) {
-        let doomed = std::mem::take(&mut self.doomed);
+        let erasures = Arc::clone(&self.parts.erasures);
+        let mut requests = erasures.changes();
+        let (erased, doomed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.doomed)
+            .into_iter()
+            .partition(|doomed| erasures.covers_encoded(&doomed.event.payload));
+        self.end_erased(erased.iter().map(|doomed| doomed.event.position).collect());
+        let doomed = self.view_doomed(doomed);
+        if doomed.is_empty() {
+            return;
+        }
         let time_ms = (self.parts.now_ms)();
         let letters: Vec<Letter> = doomed
             .iter()
@@ -242,7 +272,16 @@ impl Lane {
             .collect();
         let (store, name) = (Arc::clone(&self.parts.dead_letters), Arc::clone(&self.name));
         // The sync may take a while: not on a thread that sends.
-        let shelved = tokio::task::spawn_blocking(move || store.append(&name, &letters)).await;
+        let shelved = tokio::task::spawn_blocking(move || {
+            let shelved = store.append(&name, &letters);
+            // A request to erase may have searched the shelves just before.
+            if requests.has_changed().unwrap_or(false) {
+                requests.mark_unchanged();
+                store.remove_erased(&erasures)?;
+            }
+            shelved
+        })
+        .await;
         match shelved {
             Ok(Ok(kept)) => {
                 if let Some(first) = doomed.first() {

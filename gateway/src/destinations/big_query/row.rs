@@ -35,7 +35,7 @@ const NOT_PARAMETERS: [&str; 15] = [
     field::IP_OVERRIDE,
     field::USER_AGENT,
     field::LANGUAGE,
-    "device",
+    field::DEVICE,
 ];
 
 /// Parameters that GA4 holds as whole numbers, though tags send them as text.
@@ -180,7 +180,10 @@ fn set_member<'v>(map: &mut Map<'v>, path: &'v str, value: Value<'v>) {
 /// Every field that is no column: GA's own, such as `page_location`, and custom ones.
 fn parameters<'v>(event: &'v Event<'_>) -> Vec<Value<'v>> {
     let own = |name: &str| !NOT_PARAMETERS.contains(&name) && !name.starts_with("x-ga-") && !name.starts_with("x-sst-");
-    let fields = event.fields().iter().filter(|(name, _)| own(name));
+    let fields = event
+        .fields()
+        .iter()
+        .filter(|(name, value)| own(name) && !is_place(name, value));
     let typed = fields.filter_map(|(name, value)| {
         let number = WHOLE_PARAMETERS.contains(&name).then(|| whole(value)).flatten();
         match number {
@@ -245,16 +248,29 @@ fn consent(consent: &Consent) -> String {
     .to_string()
 }
 
-/// What a server said of the visitor's place (Measurement Protocol, `user_location`): no address is looked up.
+/// Whether a field is `event.geo` of the pipeline, which has a column of its own.
+fn is_place(name: &str, value: &Value<'_>) -> bool {
+    name == field::GEO && value.as_map().is_some()
+}
+
+/// What a server said of the visitor's place (Measurement Protocol, `user_location`), and else where the address was found
+/// (`enrich.geo`).
 fn geo<'v>(event: &'v Event<'_>) -> Map<'v> {
-    let place = event.get("user_location").and_then(Value::as_map);
-    let member = |name: &str| place?.get(name).and_then(as_text);
+    let stated = event.get("user_location").and_then(Value::as_map);
+    let found = event
+        .get(field::GEO)
+        .and_then(Value::as_map)
+        .filter(|_| stated.is_none());
+    let member = |stated_as: &str, found_as: &str| {
+        let of = |map: Option<&'v Map<'_>>, name: &str| map?.get(name).and_then(as_text);
+        of(stated, stated_as).or_else(|| of(found, found_as))
+    };
     members([
-        ("city", member("city")),
-        ("country", member("country_id")),
-        ("continent", member("continent_id")),
-        ("region", member("region_id")),
-        ("sub_continent", member("subcontinent_id")),
+        ("city", member("city", "city")),
+        ("country", member("country_id", "country")),
+        ("continent", member("continent_id", "continent")),
+        ("region", member("region_id", "region")),
+        ("sub_continent", member("subcontinent_id", "sub_continent")),
     ])
 }
 

@@ -204,6 +204,34 @@ fn the_source_of_a_visit_comes_from_the_pages_url_and_the_click_ids() {
 }
 
 #[test]
+fn the_place_and_the_device_that_the_pipeline_found_have_their_columns() {
+    let row = row_of(
+        &big_query(),
+        record(json!({
+            "event_name": "page_view", "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
+            "geo": {"continent": "EU", "country": "DE", "region": "BE", "city": "Berlin"},
+            "device": {"category": "desktop", "browser": "Pets", "browser_version": "7"},
+            "x_bot": {"score": 90, "reason": "crawler"},
+        })),
+    );
+    assert_eq!(
+        row["geo"],
+        json!({"continent": "EU", "country": "DE", "region": "BE", "city": "Berlin"})
+    );
+    assert_eq!(
+        row["device"]["web_info"],
+        json!({"browser": "Pets", "browser_version": "7"})
+    );
+    let keys: Vec<&str> = row["event_params"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys, ["x_bot"]);
+}
+
+#[test]
 fn the_device_is_what_hints_say_and_else_what_the_user_agent_shows() {
     let hints = json!({
         "event_name": "page_view", "language": "de-de", "page_hostname": "shop.example", "user_agent": "Mozilla/5.0",
@@ -224,18 +252,20 @@ fn the_device_is_what_hints_say_and_else_what_the_user_agent_shows() {
         (
             "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) \
              Version/18.1 Mobile/15E148 Safari/604.1",
-            json!({"category": "mobile", "operating_system": "iOS",
+            json!({"category": "mobile", "operating_system": "iOS", "operating_system_version": "18.1",
+                "mobile_brand_name": "Apple", "mobile_model_name": "iPhone",
                 "web_info": {"browser": "Safari", "browser_version": "18.1"}}),
         ),
         (
             "Mozilla/5.0 (Linux; Android 15; SM-X700) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
-            json!({"category": "tablet", "operating_system": "Android",
+            json!({"category": "tablet", "operating_system": "Android", "operating_system_version": "15",
+                "mobile_model_name": "SM-X700",
                 "web_info": {"browser": "Chrome", "browser_version": "142.0.0.0"}}),
         ),
         (
             "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 \
              Safari/537.36 Edg/142.0.1.0",
-            json!({"category": "desktop", "operating_system": "Windows",
+            json!({"category": "desktop", "operating_system": "Windows", "operating_system_version": "10",
                 "web_info": {"browser": "Edge", "browser_version": "142.0.1.0"}}),
         ),
     ] {

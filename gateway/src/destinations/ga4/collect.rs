@@ -16,6 +16,7 @@ use url::{
     form_urlencoded::{self, byte_serialize},
 };
 
+use super::consent;
 use crate::{
     destinations::{
         Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, answer,
@@ -31,7 +32,8 @@ const MAX_QUERY_BYTES: usize = 2_048;
 
 /// Fields that another parameter carries, that the server derived, or that never leave the gateway as they are: user data
 /// goes as `em`, hashed by the tag.
-const NOT_SENT: [&str; 7] = [
+const NOT_SENT: [&str; 8] = [
+    field::JS_CLIENT_ID,
     field::PAGE_PATH,
     field::TIMESTAMP_MS,
     field::CLICK_IDS,
@@ -113,7 +115,7 @@ impl Collect {
         hit.shared("v", "2");
         hit.shared("tid", self.measurement_id.as_str());
         for (name, value) in event.fields().iter() {
-            if !NOT_SENT.contains(&name) && !is_of_the_client(event, name, value) {
+            if !NOT_SENT.contains(&name) && !is_of_the_client(event, name, value) && !is_of_the_pipeline(name, value) {
                 add_field(&mut hit, name, value);
             }
         }
@@ -126,6 +128,7 @@ impl Collect {
         if self.debug && !hit.has("_dbg") {
             hit.shared("_dbg", "1");
         }
+        consent::tell(&mut hit.shared, &record.consent);
         if record.consent.analytics_storage == ConsentSignal::Denied {
             hit.retain(|name| !IDENTIFIERS.contains(&name));
         }
@@ -174,6 +177,12 @@ fn is_of_the_client(event: &Event<'_>, name: &str, value: &Value<'_>) -> bool {
             .is_some_and(|location| location.host_str() == Some(text)),
         _ => false,
     }
+}
+
+/// Whether the gateway found it out itself: GA judges bots, places and devices by its own lights. A parameter of the tag's
+/// that has such a name is no object.
+fn is_of_the_pipeline(name: &str, value: &Value<'_>) -> bool {
+    [field::X_BOT, field::GEO, field::DEVICE].contains(&name) && value.as_map().is_some()
 }
 
 /// When a UUIDv7 was made, unix milliseconds (RFC 9562 section 5.7).

@@ -1,6 +1,7 @@
 //! `ga4`: Google Analytics 4. With an API secret by the Measurement Protocol, without one as forwarded `/g/collect` hits.
 
 mod collect;
+mod consent;
 mod limits;
 mod measurement_protocol;
 

@@ -180,6 +180,7 @@ fn forwarded_query(query: &str, consent: Consent) -> Request {
         visitor: [203, 0, 113, 7].into(),
         by_trusted_proxy: false,
         received_ms: NOW_MS,
+        read_cookies: &crate::testing::NO_COOKIES,
     };
     let claim = Ga4::default().claim(&request).unwrap();
     let event = claim.events.into_iter().next().unwrap().event;
@@ -219,6 +220,15 @@ fn what_the_client_filled_in_is_not_forwarded() {
 }
 
 #[test]
+fn the_browsers_own_client_id_stays_here_where_the_servers_is_sent() {
+    let event = json!({"event_name": "search", "client_id": "server=.1", "x-ga-js_client_id": "1.2"});
+    let request = collect().encode(&[record(event)], NOW_MS).requests.remove(0).request;
+    let sent = parameters(&request);
+    assert_eq!(sent["cid"], "server=.1");
+    assert!(!sent.values().any(|value| value == "1.2"), "{sent:?}");
+}
+
+#[test]
 fn a_forwarded_hit_of_a_visitor_who_refused_has_no_identifiers() {
     let denied = Consent {
         analytics_storage: ConsentSignal::Denied,
@@ -228,7 +238,7 @@ fn a_forwarded_hit_of_a_visitor_who_refused_has_no_identifiers() {
     for identifier in ["cid", "sid", "sct", "em", "ecid", "_uip", "_fplc"] {
         assert!(!sent.contains_key(identifier), "{identifier}");
     }
-    assert_eq!((sent["en"].as_str(), sent["gcs"].as_str()), ("purchase", "G111"));
+    assert_eq!((sent["en"].as_str(), sent["gcs"].as_str()), ("purchase", "G110"));
 }
 
 #[test]
@@ -258,4 +268,25 @@ fn an_event_that_was_no_hit_becomes_one() {
         sent,
         expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     );
+}
+
+#[test]
+fn what_the_pipeline_found_out_does_not_go_to_google() {
+    let found = json!({
+        "event_name": "page_view", "client_id": "1.2", "x_bot": {"score": 90, "reason": "crawler"},
+        "geo": {"country": "DE"}, "device": {"category": "desktop"},
+    });
+    let sent = collect().encode(&[record(found.clone())], NOW_MS);
+    let url = sent.requests[0].request.url.as_str();
+    assert!(
+        !url.contains("x_bot") && !url.contains("geo") && !url.contains("device"),
+        "{url}"
+    );
+    let body = &bodies(&protocol().encode(&[record(found)], NOW_MS))[0];
+    assert_eq!(body["events"][0]["params"], json!({"engagement_time_msec": 1}));
+    // Parameters of the tag's own that are called so.
+    let own = json!({"event_name": "page_view", "client_id": "1.2", "geo": "north", "device": "till"});
+    let sent = collect().encode(&[record(own)], NOW_MS);
+    let url = sent.requests[0].request.url.as_str();
+    assert!(url.contains("ep.geo=north") && url.contains("ep.device=till"), "{url}");
 }

@@ -177,7 +177,7 @@ impl<'r> Hit<'r> {
     /// The event, completed with what the request says of its sender.
     pub(super) fn finish(mut self, sender: &Sender<'r>) -> Result<ClaimedEvent<'r>, Invalid> {
         let items = finish_items(std::mem::take(&mut self.items))?;
-        let consent = ConsentParameters {
+        let said = ConsentParameters {
             gcd: self.get(Parameter::ConsentSignals),
             gcs: self.get(Parameter::ConsentStorages),
             npa: self.get(Parameter::NonPersonalizedAds),
@@ -208,10 +208,11 @@ impl<'r> Hit<'r> {
                 fields.insert_new(name, members);
             }
         }
-        sender.complete(&mut fields, Connection::Visitor);
+        let has_own_id = sender.complete(&mut fields, Connection::Visitor);
         Ok(ClaimedEvent {
             event: Event::from(fields.into_map()),
-            consent,
+            said,
+            has_own_id,
         })
     }
 

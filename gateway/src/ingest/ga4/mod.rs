@@ -149,6 +149,7 @@ mod tests {
             visitor: std::net::IpAddr::from([203, 0, 113, 7]),
             by_trusted_proxy: false,
             received_ms: 1_768_476_420_055,
+            read_cookies: &crate::testing::NO_COOKIES,
         })
     }
 

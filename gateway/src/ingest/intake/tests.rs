@@ -7,12 +7,16 @@
     clippy::string_slice
 )]
 
+mod repeats;
+
 use std::{
+    collections::BTreeSet,
     io::{ErrorKind, Read, Write},
     net::TcpStream as Socket,
     num::NonZeroUsize,
 };
 
+use tagfleet_crds::tagging_container::ConsentSignal;
 use tokio::sync::{Notify, watch};
 
 use super::*;
@@ -22,6 +26,11 @@ use crate::{
     },
     log::{DestinationId, Ledger, Log, LogError, Position, Reader, Usage, WhenFull, codec, memory::MemoryLog},
     metrics::Sources,
+    pipeline::{
+        consent::{ConsentPolicy, HoldPolicy},
+        identity::IdentityPolicy,
+        policies::Policies,
+    },
     secret::{Secret, Secrets},
     testing,
 };
@@ -44,6 +53,7 @@ fn clients() -> Vec<Client> {
             "server",
             ClientKind::MeasurementProtocol(MeasurementProtocol {
                 api_secret: Some(secret),
+                measurement_ids: Vec::new(),
             }),
         ),
         (
@@ -76,6 +86,15 @@ struct Gateway {
 
 /// A gateway into this log, its one destination `orders` taking every event. `change` has the last word on the plan.
 fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) -> Gateway {
+    gateway_with(log, limits, Arc::new(Deduplication::in_memory()), change)
+}
+
+fn gateway_with(
+    log: SharedLog,
+    limits: Limits,
+    deduplication: Arc<Deduplication>,
+    change: impl FnOnce(&mut Plan),
+) -> Gateway {
     let orders = testing::destination("orders", log.register("orders").unwrap(), &[]);
     let mut plan = testing::plan("v1", clients(), vec![orders]);
     change(&mut plan);
@@ -84,6 +103,7 @@ fn gateway_into(log: SharedLog, limits: Limits, change: impl FnOnce(&mut Plan)) 
     let intake = Arc::new(Intake::new(
         Arc::clone(&plan),
         Arc::clone(&log),
+        deduplication,
         Arc::clone(&metrics),
         &limits,
     ));
@@ -174,6 +194,7 @@ impl Gateway {
                 ledgers: Default::default(),
                 usage: self.log.usage(),
                 dead_letters: Default::default(),
+                deliveries: Default::default(),
                 now_ms: 0,
                 now: Instant::now(),
             })
@@ -272,6 +293,84 @@ async fn a_hit_of_another_site_counts_but_its_page_may_not_read_the_answer() {
     let reply = gateway.get(HIT, &["Origin: https://elsewhere.test"]);
     assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, None));
     assert_eq!(gateway.stored("event_name"), ["page_view"]);
+}
+
+/// A gateway into this log that keeps its own client id, and no click ids.
+fn gateway_with_identity(log: SharedLog) -> Gateway {
+    gateway_into(log, Limits::default(), |plan| {
+        let identity = serde_json::from_value(serde_json::json!({"cookie": {}, "readCookies": ["visitor"]})).unwrap();
+        plan.policies = Arc::new(Policies {
+            identity: IdentityPolicy::new(&identity, None),
+            ..Policies::default()
+        });
+    })
+}
+
+#[tokio::test]
+async fn an_answer_sets_the_visitors_cookies_once_the_hit_is_stored() {
+    let log = Arc::new(MemoryLog::open(1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_with_identity(log);
+    let granted = format!("{HIT}&gcs=G111");
+    let reply = gateway.get(&granted, &["Cookie: visitor=v; session=s"]);
+    assert_eq!(reply.status, 204);
+    let cookie = reply.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("FPID=FPID2.2."), "{cookie}");
+    assert!(
+        cookie.ends_with("; Secure; HttpOnly; SameSite=Lax; Domain=shop.example"),
+        "{cookie}"
+    );
+    let image = gateway.get(&granted, &["Sec-Fetch-Dest: image"]);
+    assert!(image.header("set-cookie").is_some());
+
+    let denied = gateway.get(&format!("{HIT}&gcs=G100"), &[]);
+    assert_eq!((denied.status, denied.header("set-cookie")), (204, None));
+    let refused = gateway.get("/g/collect?v=2&tid=G-OTHER&en=page_view&gcs=G111", &[]);
+    assert_eq!((refused.status, refused.header("set-cookie")), (403, None));
+    assert_eq!(gateway.stored("client_id"), ["1.2", "1.2", "1.2"]);
+}
+
+#[tokio::test]
+async fn a_hit_that_is_not_stored_sets_no_cookie() {
+    let gateway = gateway_with_identity(Arc::new(MemoryLog::open(10, WhenFull::Refuse)));
+    let reply = gateway.get(&format!("{HIT}&gcs=G111"), &[]);
+    assert_eq!((reply.status, reply.header("set-cookie")), (503, None));
+}
+
+#[tokio::test]
+async fn further_cookies_enter_events_where_the_container_wants_them() {
+    let log: SharedLog = Arc::new(MemoryLog::open(1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_with_identity(Arc::clone(&log));
+    gateway.get(HIT, &["Cookie: visitor=v; session=s"]);
+    let body = r#"{"event_name": "page_view", "cookies": {"visitor": "w", "session": "s"}}"#;
+    gateway.ask("POST", "/v1/events", &[], body);
+    let id = log.register("orders").unwrap();
+    let chunk = log.reader(id).unwrap().read(1_000, 1_000_000).unwrap();
+    let cookies = |at: usize| {
+        let record = codec::decode(&chunk.events[at].payload).unwrap();
+        serde_json::to_value(record.event).unwrap()["cookies"].clone()
+    };
+    assert_eq!(
+        [cookies(0), cookies(1)],
+        [serde_json::json!({"visitor": "v"}), serde_json::json!({"visitor": "w"})]
+    );
+}
+
+#[test]
+fn the_host_of_http_2_is_where_that_of_http_1_is() {
+    let parts = |version, host: Option<&str>| {
+        let mut request = Request::builder()
+            .version(version)
+            .uri("https://t.shop.example:8443/g/collect");
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        name_host(&mut parts);
+        parts.headers.get(HOST).map(|host| host.to_str().unwrap().to_owned())
+    };
+    assert_eq!(parts(Version::HTTP_2, None).as_deref(), Some("t.shop.example:8443"));
+    assert_eq!(parts(Version::HTTP_2, Some("a.test")).as_deref(), Some("a.test"));
+    assert_eq!(parts(Version::HTTP_11, None), None);
 }
 
 #[tokio::test]
@@ -578,4 +677,77 @@ async fn an_event_counts_when_its_sender_went_away_before_the_answer() {
         }
     };
     tokio::time::timeout(PATIENCE, counted).await.expect("the event counts");
+}
+
+#[tokio::test]
+async fn ten_thousand_hits_with_random_names_add_no_series() {
+    let log = Arc::new(MemoryLog::open(64 * 1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_into(log, Limits::default(), |_| {});
+    let series = || -> BTreeSet<String> {
+        let text = gateway.metrics();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0.to_owned()))
+            .collect()
+    };
+    // One of each kind first, so that what it may make is there.
+    let send = |name: &str| {
+        let hit = format!("{HIT}{name}&cid={name}.1&ep.{name}={name}&epn.{name}=1&dl=https%3A%2F%2F{name}.example");
+        let app = format!(r#"{{"event_name": "{name}", "client_id": "{name}", "{name}": "{name}"}}"#);
+        let path = format!("/{name}?{name}={name}");
+        [
+            gateway
+                .get(&hit, &[&format!("X-{name}: {name}"), &format!("User-Agent: {name}")])
+                .status,
+            gateway.ask("POST", "/v1/events", &[], &app).status,
+            gateway.get(&path, &[]).status,
+            gateway.get(&format!("/g/collect?v=2&tid={name}&en={name}"), &[]).status,
+        ]
+    };
+    assert_eq!(send("first"), [204, 204, 404, 403]);
+    let before = series();
+    for number in 0..2_500_u64 {
+        // Spread over all 64 bits: no two names alike.
+        send(&format!("n{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+    }
+    assert_eq!(series(), before);
+    gateway.assert_metric(r#"tagfleet_requests_total{client="web",code="204",tagging_container="shop"} 2501"#);
+}
+
+#[tokio::test]
+async fn an_event_waits_for_its_visitors_decision_and_every_decision_is_counted() {
+    let log = Arc::new(MemoryLog::open(1024 * 1024, WhenFull::Refuse));
+    let gateway = gateway_into(log, Limits::default(), |plan| {
+        let mut orders = testing::destination("orders", plan.destinations[0].id, &[]);
+        orders.requires = vec![ConsentSignal::AnalyticsStorage];
+        plan.destinations = vec![Arc::new(orders)];
+        plan.policies = Arc::new(Policies {
+            consent: ConsentPolicy {
+                hold: Some(HoldPolicy {
+                    max_age: PATIENCE,
+                    max_events: 10,
+                }),
+                ..ConsentPolicy::default()
+            },
+            ..Policies::default()
+        });
+    });
+    assert_eq!(gateway.get(HIT, &["Sec-GPC: 1"]).status, 204);
+    gateway.assert_metric(r#"tagfleet_held_events{tagging_container="shop"} 1"#);
+    assert!(gateway.stored("event_name").is_empty());
+
+    assert_eq!(gateway.get(&format!("{HIT}&gcs=G101"), &[]).status, 204);
+    gateway.assert_metric(r#"tagfleet_held_events{tagging_container="shop"} 0"#);
+    assert_eq!(gateway.stored("event_name"), ["page_view"]);
+    gateway.assert_metric(r#"tagfleet_events_total{client="web",outcome="accepted",tagging_container="shop"} 2"#);
+    for (source, signal, state) in [
+        ("gpc", "ad_storage", "denied"),
+        ("nobody", "analytics_storage", "unset"),
+        ("gcs", "analytics_storage", "granted"),
+    ] {
+        gateway.assert_metric(&format!(
+            "tagfleet_consent_decisions_total{{signal=\"{signal}\",source=\"{source}\",state=\"{state}\",\
+             tagging_container=\"shop\"}} 1"
+        ));
+    }
 }

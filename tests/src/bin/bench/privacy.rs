@@ -14,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use tagfleet_expressions::{STEPS_PER_HIT, Steps};
 use tagfleet_gateway::{
     config::{files::Sources, live::Config},
+    deduplication::KeyMaker,
     ingest::HitRequest,
     log::DestinationId,
     pipeline::{self, visit::Visit},
@@ -122,7 +123,9 @@ fn plan(spec: &str) -> Plan {
         let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
         panic!("{}", lines.join("\n"));
     });
-    config.plan(&mut |_| Ok(DestinationId(1))).expect("a plan")
+    let mut plan = config.plan(&mut |_| Ok(DestinationId(1))).expect("a plan");
+    plan.duplicate_keys = plan.policies.deduplication.map(|_| KeyMaker::random());
+    plan
 }
 
 fn write(folder: &Path, name: &str, manifest: &str) {
@@ -161,6 +164,7 @@ fn nanoseconds(plan: &Plan) -> f64 {
                 visitor: [203, 0, 113, 7].into(),
                 by_trusted_proxy: false,
                 received_ms: 1_768_476_420_055,
+                read_cookies: &plan.policies.identity.read_cookies,
             };
             let claim = client.claim(&request).expect("a hit");
             let visit = Visit::of(plan, request, claim.connection);

@@ -1,0 +1,121 @@
+//! What a visitor's browser brings along to have cookies set, found once for a hit, however many events it brings.
+
+use std::borrow::Cow;
+
+use http::header;
+use ring::hmac;
+use tagfleet_expressions::{Map, Value};
+
+use super::fpid::ID_BYTES;
+use crate::ingest::{HitRequest, cookies, cors};
+
+/// A host's name is no longer (RFC 1035 section 2.3.4).
+const MAX_HOST_BYTES: usize = 253;
+
+/// A visitor's browser.
+#[derive(Clone, Debug)]
+pub struct Browser<'r> {
+    /// The tracking cookies that it sent.
+    cookies: Map<'r>,
+    /// The host that it asked, lower case and without port; empty if a cookie can have no domain of it.
+    host: Cow<'r, str>,
+    /// Where the registrable domain begins in `host`.
+    domain_at: Option<usize>,
+    /// What all ids that are made for this hit are made of, so that its events agree on them.
+    seed: [u8; 32],
+}
+
+impl<'r> Browser<'r> {
+    /// The browser of this request.
+    #[must_use]
+    pub fn of(request: &HitRequest<'r>) -> Self {
+        let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.map(host_name).unwrap_or_default();
+        let domain_at = cors::registrable_domain(&host).map(|domain| host.len() - domain.len());
+        Self {
+            cookies: cookies::tracking(request.headers, request.read_cookies),
+            host,
+            domain_at,
+            seed: rand::random(),
+        }
+    }
+
+    /// The value of a cookie that it sent; none if it is empty.
+    pub(super) fn cookie(&self, name: &str) -> Option<&str> {
+        let value = self.cookies.get(name).and_then(Value::as_str);
+        value.filter(|value| !value.is_empty())
+    }
+
+    /// The domain under a public suffix to which the host belongs; none for addresses, `localhost` and public suffixes.
+    pub(super) fn registrable_domain(&self) -> Option<&str> {
+        self.host.get(self.domain_at?..)
+    }
+
+    /// Whether the host is this domain or below it.
+    pub(super) fn is_of(&self, domain: &str) -> bool {
+        cors::is_or_below(&self.host, domain)
+    }
+
+    /// The labels of the host; 1 for an address.
+    pub(super) fn labels(&self) -> usize {
+        if self.host.parse::<std::net::Ipv4Addr>().is_ok() {
+            return 1;
+        }
+        self.host.split('.').count()
+    }
+
+    /// 32 random bytes for one purpose: the same for every event of the hit, and those of one purpose tell nothing of
+    /// those of another.
+    pub(super) fn random(&self, purpose: &str) -> [u8; ID_BYTES] {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.seed), purpose.as_bytes());
+        let mut bytes = [0; ID_BYTES];
+        for (byte, of_tag) in bytes.iter_mut().zip(tag.as_ref()) {
+            *byte = *of_tag;
+        }
+        bytes
+    }
+}
+
+/// The name in a Host header, lower case; empty if a cookie's `Domain` cannot be made of it.
+fn host_name(header: &str) -> Cow<'_, str> {
+    let name = match header.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => header,
+    };
+    let of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let whole_labels = name.split('.').all(|label| !label.is_empty());
+    if name.len() > MAX_HOST_BYTES || !whole_labels || !name.bytes().all(of_name) {
+        return Cow::Borrowed("");
+    }
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Cow::Owned(name.to_ascii_lowercase());
+    }
+    Cow::Borrowed(name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_host_is_the_headers_name() {
+        for (header, name) in [
+            ("metrics.shop.example", "metrics.shop.example"),
+            ("Metrics.Shop.example:8443", "metrics.shop.example"),
+            ("127.0.0.1:8080", "127.0.0.1"),
+            ("localhost", "localhost"),
+            ("[2001:db8::1]:8080", ""),
+            ("shop.example.", ""),
+            ("shop..example", ""),
+            ("shop.example; Path=/x", ""),
+            ("shop.example,evil.test", ""),
+            ("shop\u{e9}.example", ""),
+            ("shop.example:80x", ""),
+            (":80", ""),
+            ("", ""),
+        ] {
+            assert_eq!(host_name(header), name, "{header}");
+        }
+    }
+}

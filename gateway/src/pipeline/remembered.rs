@@ -1,0 +1,64 @@
+//! What was found out about a visitor's user agent, remembered for the next hit: a site's visitors have few different ones.
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+/// How many answers each thread keeps.
+const ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
+/// Longer texts are no browser's, and are not kept: with [`ENTRIES`] this bounds what senders can make a thread hold.
+const MAX_KEY_BYTES: usize = 512;
+
+/// Answers by text, the least recently asked for dropped first. Meant for a `thread_local`, so that no core waits for another.
+pub(super) struct Remembered<V> {
+    answers: LruCache<Box<[u8]>, V>,
+}
+
+impl<V> Default for Remembered<V> {
+    fn default() -> Self {
+        Self {
+            answers: LruCache::new(ENTRIES),
+        }
+    }
+}
+
+impl<V: Clone> Remembered<V> {
+    /// The answer for a text, which `find` gives when it is not known.
+    pub(super) fn answer(&mut self, text: &[u8], find: impl FnOnce() -> V) -> V {
+        if let Some(known) = self.answers.get(text) {
+            return known.clone();
+        }
+        let found = find();
+        if text.len() <= MAX_KEY_BYTES {
+            self.answers.put(text.into(), found.clone());
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_found_once_while_it_is_asked_for() {
+        let mut remembered = Remembered::default();
+        assert_eq!(remembered.answer(b"one", || 1), 1);
+        for other in 0..ENTRIES.get() - 1 {
+            remembered.answer(&other.to_le_bytes(), || 0);
+        }
+        assert_eq!(remembered.answer(b"one", || 2), 1, "still known");
+        for other in 0..ENTRIES.get() {
+            remembered.answer(&(other + ENTRIES.get()).to_le_bytes(), || 0);
+        }
+        assert_eq!(remembered.answer(b"one", || 3), 3, "dropped for others");
+    }
+
+    #[test]
+    fn a_text_that_is_too_long_is_not_kept() {
+        let mut remembered = Remembered::default();
+        let long = [b'x'; MAX_KEY_BYTES + 1];
+        assert_eq!(remembered.answer(&long, || 1), 1);
+        assert_eq!(remembered.answer(&long, || 2), 2);
+    }
+}
