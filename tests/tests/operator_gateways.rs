@@ -190,18 +190,20 @@ fn what_a_gateway_refuses_shows_and_the_others_go_on() {
     let gateway = &space.run_gateways(PODS, 1, PATIENCE)[0];
     space.wait_for_condition("destination/orders", "Delivering", ("True", "Delivering"), PATIENCE);
 
-    // The operator knows the field; this version of the gateway does nothing with it.
-    let mut sampled = webhook(&sink);
-    sampled["samplePercent"] = json!(10);
-    destination(&space, "sampled", &sampled);
+    // To the operator it is an address like any other; the gateway, which would connect, refuses it.
+    destination(
+        &space,
+        "inside",
+        &json!({"webhook": {"url": "https://10.255.255.1/hook"}}),
+    );
 
     let refused = ("False", "GatewayRefused");
-    let message = space.wait_for_condition("destination/sampled", "Delivering", refused, PATIENCE);
-    assert!(message.contains("spec.samplePercent"), "{message}");
+    let message = space.wait_for_condition("destination/inside", "Delivering", refused, PATIENCE);
+    assert!(message.contains("spec.webhook.url"), "{message}");
     let message = space.wait_for_condition(SHOP, "Degraded", ("True", "GatewayRefused"), PATIENCE);
-    assert!(message.contains("sampled"), "{message}");
+    assert!(message.contains("inside"), "{message}");
     // The operator's own verdict is another matter.
-    space.wait_for_condition("destination/sampled", "Accepted", ("True", "Accepted"), PATIENCE);
+    space.wait_for_condition("destination/inside", "Accepted", ("True", "Accepted"), PATIENCE);
 
     assert_eq!(gateway.hit("purchase", "goes-on", ""), 204);
     wait::until_true("the other destination delivers", PATIENCE, || {
@@ -209,7 +211,7 @@ fn what_a_gateway_refuses_shows_and_the_others_go_on() {
     });
     space.wait_for_condition(SHOP, "Ready", ("True", "Serving"), PATIENCE);
 
-    space.kubectl("delete dest sampled").ok();
+    space.kubectl("delete dest inside").ok();
     space.wait_for_condition(SHOP, "Degraded", ("False", "Healthy"), PATIENCE);
 }
 
