@@ -35,10 +35,13 @@ fn every_example_has_tests_that_pass() {
 #[test]
 fn a_changed_trigger_breaks_them_with_a_line_that_says_where() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["quickstart", "hits"] {
+    for name in ["quickstart", "quickstart/tests", "hits"] {
         fs::create_dir(folder.path().join(name)).unwrap();
         for entry in fs::read_dir(examples().join(name)).unwrap() {
             let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
             let text = fs::read_to_string(&path).unwrap();
             let changed = text.replace(
                 "attributes: {currency: \"event.currency\"}",
@@ -47,7 +50,7 @@ fn a_changed_trigger_breaks_them_with_a_line_that_says_where() {
             fs::write(folder.path().join(name).join(path.file_name().unwrap()), changed).unwrap();
         }
     }
-    let results = test_runner::run(&folder.path().join("quickstart/shop.test.yaml"));
+    let results = test_runner::run(&folder.path().join("quickstart/tests/shop.test.yaml"));
     let failures: Vec<&String> = results.cases.iter().flat_map(|case| &case.failures).collect();
     assert_eq!(
         failures,

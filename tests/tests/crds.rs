@@ -172,6 +172,16 @@ fn cases() -> Vec<Case> {
             json!({"deduplication": {"window": "721h"}}),
         ),
         container(
+            "spec.enrich.geo",
+            "set exactly one source of geo",
+            json!({"enrich": {"geo": {"file": "/geo/city.mmdb", "url": "https://storage.example/city.mmdb"}}}),
+        ),
+        container(
+            "spec.enrich.geo.refreshInterval",
+            longer,
+            json!({"enrich": {"geo": {"url": "https://storage.example/city.mmdb", "refreshInterval": "721h"}}}),
+        ),
+        container(
             "spec.hostnames[]",
             "must be a DNS name in lower case",
             json!({"hostnames": ["Metrics.Shop.example"]}),
@@ -195,6 +205,11 @@ fn cases() -> Vec<Case> {
             "spec.telemetry.otlp.endpoint",
             "must be an http or https URL",
             json!({"telemetry": {"otlp": {"endpoint": "http://user:password@collector:4318"}}}),
+        ),
+        container(
+            "spec.transformations[].redact",
+            "set patterns, queryParameters or both",
+            json!({"transformations": [{"name": "clean", "redact": {"parameters": ["note"]}}]}),
         ),
         container(
             "spec.transformations[]",
