@@ -50,8 +50,8 @@ impl Shop {
             &[
                 ("https://orders.shop.example", &orders.url()),
                 (
-                    "ga4: {measurementId",
-                    &(endpoint("ga4", &analytics.url()) + "measurementId"),
+                    "ga4: {measurementId:",
+                    &(endpoint("ga4", &analytics.url()) + "measurementId:"),
                 ),
                 ("metaConversions: {", &endpoint("metaConversions", &vendors.url())),
                 ("example-meta-token", CREDENTIALS),
