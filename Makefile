@@ -1,6 +1,6 @@
 # Each target is one line: a script, or cargo.
 
-.PHONY: help demo demo-cluster test e2e cluster-up cluster-down bench bench-operator fuzz generate user-agents fmt
+.PHONY: help demo demo-cluster test e2e panels cluster-up cluster-down bench bench-operator fuzz generate user-agents fmt
 
 help:      ## what there is
 	@grep -E '^[a-z0-9-]+: .*##' Makefile | sed 's/: *##/\t/'
@@ -16,6 +16,9 @@ test:      ## install what is missing and run every check and test
 
 e2e:       ## the scenarios with real pods, those too that take many minutes, with their figures into docs/reliability.md; needs root
 	@scripts/e2e
+
+panels:    ## ask a real Prometheus, which scrapes gateways under load and the operator, for every panel of the dashboards; some minutes
+	@scripts/dashboards live 120
 
 cluster-up:   ## start a real Kubernetes control plane on loopback, with both kinds installed, to try things in; with NODE=1, as root, pods run too
 	@scripts/cluster up $(if $(NODE),--node)
