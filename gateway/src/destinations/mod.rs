@@ -23,7 +23,10 @@ pub mod webhook;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    header::{self, CONTENT_TYPE},
+};
 use tagfleet_crds::{
     HeaderValue as ManifestHeader, SecretSource,
     destination::{DestinationSpec, Vendor},
@@ -89,6 +92,22 @@ pub struct Request {
 }
 
 impl Request {
+    /// A body of JSON for a vendor, from the gateway itself; what else the vendor wants to see is added by the caller.
+    #[must_use]
+    pub fn post_json(url: &Url, body: impl Into<Bytes>) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        Self {
+            method: Method::POST,
+            url: url.clone(),
+            headers,
+            body: body.into(),
+            authentication: Authentication::None,
+            protocol: Protocol::Http,
+        }
+    }
+
     /// Scheme, host and port: what errors and logs may say of the URL. The path stays out, as a webhook's often is a
     /// secret; so do user name and query.
     #[must_use]

@@ -2,11 +2,7 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{self, CONTENT_TYPE},
-};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tagfleet_crds::destination as crd;
@@ -14,8 +10,7 @@ use tagfleet_expressions::Value;
 use url::Url;
 
 use super::{
-    Authentication, Built, Destination, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response, USER_AGENT,
-    answer,
+    Built, Destination, Encoding, Limits, Outcome, Request, Resolve, Response, answer,
     batches::{self, Frame},
     commerce::{self, Item, json_number},
     identity::{self, EmailRule, NameRule, PhoneRule, UserData},
@@ -170,20 +165,6 @@ impl SnapchatConversions {
             ("custom_data", non_empty(custom_data(event))),
         ]))
     }
-
-    fn request(&self, body: Bytes) -> Request {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        Request {
-            method: Method::POST,
-            url: self.url.clone(),
-            headers,
-            body,
-            authentication: Authentication::None,
-            protocol: Protocol::Http,
-        }
-    }
 }
 
 fn user_data(event: &Event<'_>) -> Object {
@@ -291,7 +272,9 @@ impl Destination for SnapchatConversions {
 
     fn encode(&self, records: &[Record<'_>], now_ms: i64) -> Encoding {
         let event = |record: &Record<'_>, failures: &mut Failures| self.event(record, failures, now_ms);
-        batches::encode(records, LIMITS, &FRAME, event, |body| self.request(body))
+        batches::encode(records, LIMITS, &FRAME, event, |body| {
+            Request::post_json(&self.url, body)
+        })
     }
 
     fn classify(&self, response: &Response) -> Outcome {

@@ -6,10 +6,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
-    header::{self, CONTENT_TYPE},
-};
+use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tagfleet_crds::destination as crd;
@@ -17,8 +14,7 @@ use tagfleet_expressions::Value;
 use url::Url;
 
 use super::{
-    Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
-    USER_AGENT, answer,
+    Built, Destination, Encoded, Encoding, Limits, Outcome, Request, Resolve, Response, answer,
     batches::{self, Room},
     commerce::{self, Item, json_number},
     identity::{self, EmailRule, NameRule, PhoneRule, UserData},
@@ -198,18 +194,9 @@ impl TiktokEvents {
     }
 
     fn request(&self, body: Bytes) -> Request {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        headers.insert(ACCESS_TOKEN, self.access_token.clone());
-        Request {
-            method: Method::POST,
-            url: self.url.clone(),
-            headers,
-            body,
-            authentication: Authentication::None,
-            protocol: Protocol::Http,
-        }
+        let mut request = Request::post_json(&self.url, body);
+        request.headers.insert(ACCESS_TOKEN, self.access_token.clone());
+        request
     }
 }
 

@@ -10,10 +10,7 @@ mod shop;
 
 use std::borrow::Cow;
 
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{self, CONTENT_TYPE},
-};
+use http::StatusCode;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tagfleet_crds::destination as crd;
@@ -21,8 +18,7 @@ use tagfleet_expressions::Map;
 use url::Url;
 
 use super::{
-    Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response,
-    USER_AGENT,
+    Authentication, Built, Destination, Encoded, Encoding, Limits, Outcome, Request, Resolve, Response,
     batches::{self, Room},
     mapping::{Failures, Mapping},
     with_endpoint,
@@ -147,16 +143,9 @@ impl BigQuery {
     }
 
     fn request(&self, url: &Url, body: String) -> Request {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
         Request {
-            method: Method::POST,
-            url: url.clone(),
-            headers,
-            body: body.into(),
             authentication: self.authentication(),
-            protocol: Protocol::Http,
+            ..Request::post_json(url, body)
         }
     }
 }

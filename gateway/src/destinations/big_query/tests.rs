@@ -9,6 +9,9 @@ use tagfleet_expressions::{Environment, Expression};
 
 use super::*;
 use crate::{destinations::mapping::Field, record::ConsentSignal, testing};
+use http::HeaderMap;
+use http::Method;
+use http::header::CONTENT_TYPE;
 
 const TABLES: &str = "https://bigquery.googleapis.com/bigquery/v2/projects/demo/datasets/shop/tables";
 

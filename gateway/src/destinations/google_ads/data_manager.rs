@@ -4,10 +4,7 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, USER_AGENT as USER_AGENT_HEADER},
-};
+use http::StatusCode;
 use serde_json::{Value as Json, json};
 use url::Url;
 
@@ -17,8 +14,7 @@ use super::{
 };
 use crate::{
     destinations::{
-        Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, USER_AGENT,
-        answer,
+        Authentication, Destination, Encoded, Encoding, Limits, Outcome, Request, Response, answer,
         batches::{Batch, Room},
         identity::{Address, NameRule, UserData},
         json as object,
@@ -96,17 +92,10 @@ impl DataManager {
 
     fn request(&self, action: &str, batch: Batch) -> Encoded {
         let (begin, end) = self.around(action);
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT_HEADER, USER_AGENT);
         Encoded {
             request: Request {
-                method: Method::POST,
-                url: self.url.clone(),
-                headers,
-                body: format!("{begin}{}{end}", batch.array()).into(),
                 authentication: Authentication::GoogleToken,
-                protocol: Protocol::Http,
+                ..Request::post_json(&self.url, format!("{begin}{}{end}", batch.array()))
             },
             events: batch.events,
             ordering_key: None,

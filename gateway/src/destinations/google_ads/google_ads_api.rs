@@ -3,10 +3,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
-    header::{CONTENT_TYPE, USER_AGENT as USER_AGENT_HEADER},
-};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use url::Url;
@@ -18,8 +15,7 @@ use super::{
 };
 use crate::{
     destinations::{
-        Authentication, Destination, Encoded, Encoding, Limits, Outcome, Protocol, Request, Response, USER_AGENT,
-        answer,
+        Authentication, Destination, Encoded, Encoding, Limits, Outcome, Request, Response, answer,
         batches::{Batch, Room},
         json as object,
         mapping::Json as Object,
@@ -88,29 +84,21 @@ impl GoogleAdsApi {
     }
 
     fn request(&self, batch: Batch) -> Encoded {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(USER_AGENT_HEADER, USER_AGENT);
-        headers.insert(DEVELOPER_TOKEN, self.developer_token.clone());
-        let login = self.conversions.login_customer.as_deref();
-        if let Some(Ok(login)) = login.map(HeaderValue::from_str) {
-            headers.insert(LOGIN_CUSTOMER_ID, login);
-        }
         let validate = if self.conversions.validate_only {
             r#","validateOnly":true"#
         } else {
             ""
         };
         let body = format!(r#"{{"partialFailure":true{validate},"conversions":{}}}"#, batch.array());
+        let mut request = Request::post_json(&self.url, body);
+        request.authentication = Authentication::GoogleToken;
+        request.headers.insert(DEVELOPER_TOKEN, self.developer_token.clone());
+        let login = self.conversions.login_customer.as_deref();
+        if let Some(Ok(login)) = login.map(HeaderValue::from_str) {
+            request.headers.insert(LOGIN_CUSTOMER_ID, login);
+        }
         Encoded {
-            request: Request {
-                method: Method::POST,
-                url: self.url.clone(),
-                headers,
-                body: body.into(),
-                authentication: Authentication::GoogleToken,
-                protocol: Protocol::Http,
-            },
+            request,
             events: batch.events,
             ordering_key: None,
         }

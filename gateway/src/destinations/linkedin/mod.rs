@@ -9,10 +9,7 @@ mod user_ids;
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method,
-    header::{self, AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use serde_json::{Value as Json, json};
 use tagfleet_crds::destination as crd;
 use tagfleet_expressions::Value;
@@ -20,8 +17,7 @@ use url::Url;
 
 use self::user_ids::{ID_TYPES, user_ids};
 use super::{
-    Authentication, Built, Destination, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response, USER_AGENT,
-    answer,
+    Built, Destination, Encoding, Limits, Outcome, Request, Resolve, Response, answer,
     batches::{self, Frame},
     commerce::{self, json_number},
     identity::UserData,
@@ -201,21 +197,13 @@ impl LinkedinConversions {
     }
 
     fn request(&self, body: Bytes) -> Request {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
+        let mut request = Request::post_json(&self.url, body);
+        let headers = &mut request.headers;
         headers.insert(AUTHORIZATION, self.authorization.clone());
         headers.insert(VERSION_HEADER, self.version.clone());
         headers.insert(PROTOCOL_VERSION_HEADER, HeaderValue::from_static("2.0.0"));
         headers.insert(METHOD_HEADER, HeaderValue::from_static("BATCH_CREATE"));
-        Request {
-            method: Method::POST,
-            url: self.url.clone(),
-            headers,
-            body,
-            authentication: Authentication::None,
-            protocol: Protocol::Http,
-        }
+        request
     }
 }
 

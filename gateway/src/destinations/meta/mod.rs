@@ -8,17 +8,14 @@ mod event;
 
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use http::{
-    HeaderMap, HeaderValue, Method,
-    header::{self, AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{HeaderValue, header::AUTHORIZATION};
 use serde_json::json;
 use sha2::Sha256;
 use tagfleet_crds::destination as crd;
 use url::Url;
 
 use super::{
-    Authentication, Built, Destination, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response, USER_AGENT,
+    Built, Destination, Encoding, Limits, Outcome, Request, Resolve, Response,
     batches::{self, Frame},
     mapping::{Failures, Json},
     with_endpoint,
@@ -105,18 +102,9 @@ impl Meta {
     }
 
     fn request(&self, body: Bytes) -> Request {
-        let mut headers = HeaderMap::new();
-        headers.insert(AUTHORIZATION, self.authorization.clone());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        Request {
-            method: Method::POST,
-            url: self.url.clone(),
-            headers,
-            body,
-            authentication: Authentication::None,
-            protocol: Protocol::Http,
-        }
+        let mut request = Request::post_json(&self.url, body);
+        request.headers.insert(AUTHORIZATION, self.authorization.clone());
+        request
     }
 }
 

@@ -21,6 +21,8 @@ use crate::{
     record::{Consent, ConsentSignal},
     testing::record,
 };
+use http::HeaderMap;
+use http::Method;
 
 const NOW_MS: i64 = 1_767_225_600_000;
 const DAY_MS: i64 = 24 * 3600 * 1000;

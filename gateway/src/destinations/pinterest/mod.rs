@@ -8,18 +8,14 @@ mod fields;
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, StatusCode,
-    header::{self, AUTHORIZATION, CONTENT_TYPE},
-};
+use http::{HeaderValue, StatusCode, header::AUTHORIZATION};
 use serde_json::{Value as Json, json};
 use tagfleet_crds::destination as crd;
 use tagfleet_expressions::Value;
 use url::Url;
 
 use super::{
-    Authentication, Built, Destination, Encoding, Limits, Outcome, Protocol, Request, Resolve, Response, USER_AGENT,
-    answer,
+    Built, Destination, Encoding, Limits, Outcome, Request, Resolve, Response, answer,
     batches::{self, Frame},
     commerce::{self, Item, json_number},
     identity::{self, Address, EmailRule, NameRule, PhoneRule, UserData},
@@ -133,18 +129,9 @@ impl PinterestConversions {
     }
 
     fn request(&self, body: Bytes) -> Request {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::USER_AGENT, USER_AGENT);
-        headers.insert(AUTHORIZATION, self.authorization.clone());
-        Request {
-            method: Method::POST,
-            url: self.url.clone(),
-            headers,
-            body,
-            authentication: Authentication::None,
-            protocol: Protocol::Http,
-        }
+        let mut request = Request::post_json(&self.url, body);
+        request.headers.insert(AUTHORIZATION, self.authorization.clone());
+        request
     }
 }
 
