@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scan::{Sign, sign, sign_before};
+use super::scan::{Sign, sign};
 
 /// How long the numbers of each country are (the registry of ISO 13616): its code and their length.
 const LENGTHS: &str = concat!(
@@ -20,6 +20,8 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     let mut in_word = false;
     while let Some((here, length)) = sign(bytes, at) {
         let begins = matches!(here, Sign::Letter(_)) && !in_word;
+        // An IBAN ends in a digit or a letter, too.
+        in_word = here.is_word();
         match begins.then(|| number(bytes, at)).flatten() {
             Some(end) => {
                 found.push(at..end);
@@ -27,7 +29,6 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
             }
             None => at += length,
         }
-        in_word = sign_before(bytes, at).is_some_and(Sign::is_word);
     }
 }
 
@@ -49,8 +50,10 @@ fn number(text: &[u8], start: usize) -> Option<usize> {
         }
     };
     let country = [next()?, next()?];
+    // Most words end here, before any country is looked for.
+    let check_digits = [next_digit(&mut next)?, next_digit(&mut next)?];
     let length = length_in(country)?;
-    let mut characters = Vec::from(country);
+    let mut characters = [country, check_digits].concat();
     while characters.len() < length {
         characters.push(next()?);
     }
@@ -66,17 +69,21 @@ fn length_in(country: [u8; 2]) -> Option<usize> {
     entry?.parse().ok()
 }
 
+/// The next character, if it is a digit.
+fn next_digit(next: &mut impl FnMut() -> Option<u8>) -> Option<u8> {
+    next().filter(u8::is_ascii_digit)
+}
+
 /// ISO 13616-1 section 6 by way of ISO/IEC 7064 MOD 97-10: with the first four characters at the end, and letters counted as
 /// 10 to 35, the remainder is 1.
 fn is_valid(characters: &[u8]) -> bool {
     let Some((start, rest)) = characters.split_at_checked(4) else {
         return false;
     };
-    let has_check_digits = matches!(start, [_, _, b'0'..=b'9', b'0'..=b'9']);
     let remainder = rest.iter().chain(start).try_fold(0_u32, |remainder, character| {
         let value = (*character as char).to_digit(36)?;
         let shift = if value < 10 { 10 } else { 100 };
         Some((remainder * shift + value) % 97)
     });
-    has_check_digits && remainder == Some(1)
+    remainder == Some(1)
 }
