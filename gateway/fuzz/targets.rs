@@ -12,6 +12,7 @@ use tagfleet_gateway::{
         Client, ClientKind, Ga4, HitRequest, Json, MeasurementProtocol, Pixel, Refusal, cookies, query as pairs_of,
     },
     log::codec,
+    name_patterns::NamePatterns,
 };
 
 /// A parser under test: it must survive any bytes.
@@ -101,7 +102,7 @@ pub fn cookies(data: &[u8]) {
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::COOKIE, value);
-    for (_, value) in cookies::tracking(&headers, &cookies::CookieNames::none()).iter() {
+    for (_, value) in cookies::tracking(&headers, &NamePatterns::none()).iter() {
         let value = value.as_str().expect("cookies are text");
         if let Some(id) = cookies::ga_client_id(value) {
             assert!(id.contains('.') && value.ends_with(id));
@@ -157,7 +158,7 @@ fn claim(kind: ClientKind, method: &Method, path: &str, query: &str, headers: &H
         visitor: IpAddr::from([203, 0, 113, 7]),
         by_trusted_proxy: false,
         received_ms: RECEIVED_MS,
-        read_cookies: &cookies::CookieNames::none(),
+        read_cookies: &NamePatterns::none(),
     };
     let claim = match client.claim(&request) {
         Ok(claim) => claim,

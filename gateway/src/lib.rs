@@ -32,6 +32,7 @@ pub mod traces;
 
 pub mod hashing;
 pub mod hold;
+pub mod name_patterns;
 pub mod secret;
 
 pub mod cli;

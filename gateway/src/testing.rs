@@ -16,15 +16,16 @@ use crate::{
         mapping::{self, Mapping},
     },
     event::Event,
-    ingest::{Client, cookies::CookieNames, cors::Cors},
+    ingest::{Client, cors::Cors},
     log::DestinationId,
+    name_patterns::NamePatterns,
     pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
     record::Record,
 };
 
 /// No cookies but the known tracking cookies, for a request.
-pub(crate) static NO_COOKIES: CookieNames = CookieNames::none();
+pub(crate) static NO_COOKIES: NamePatterns = NamePatterns::none();
 
 /// A plan of the container `shop` with these clients and destinations, everything else at its default.
 pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<PlannedDestination>) -> Plan {

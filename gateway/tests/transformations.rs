@@ -22,8 +22,9 @@ use serde_json::{Map, Value, json};
 use tagfleet_expressions::{STEPS_PER_HIT, Steps};
 use tagfleet_gateway::{
     config::{files::Sources, live::Config},
-    ingest::{HitRequest, cookies::CookieNames},
+    ingest::HitRequest,
     log::{DestinationId, Verdict, codec},
+    name_patterns::NamePatterns,
     pipeline::{self, Fate, Judged, visit::Visit},
     plan::Plan,
     record::Record,
@@ -93,7 +94,7 @@ fn judged<T>(plan: &Plan, event: &Value, then: impl FnOnce(Judged<'_>) -> T) -> 
         body: body.as_bytes(),
         visitor: "203.0.113.7".parse().unwrap(),
         by_trusted_proxy: false,
-        read_cookies: &CookieNames::none(),
+        read_cookies: &NamePatterns::none(),
         received_ms: NOW_MS,
     };
     let mut claim = plan.clients[0].claim(&request).unwrap();

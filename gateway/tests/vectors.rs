@@ -7,10 +7,8 @@ use std::{fs, path::Path};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::{Map, Value, json};
 use tagfleet_gateway::{
-    ingest::{
-        Claim, Client, ClientKind, Ga4, HitRequest, Json, JsonAuth, MeasurementProtocol, Pixel, Refusal,
-        cookies::CookieNames,
-    },
+    ingest::{Claim, Client, ClientKind, Ga4, HitRequest, Json, JsonAuth, MeasurementProtocol, Pixel, Refusal},
+    name_patterns::NamePatterns,
     secret::{Secret, Secrets},
 };
 
@@ -104,7 +102,7 @@ fn actual(file: &Value, case: &Value) -> Value {
         visitor: case["visitor"].as_str().unwrap_or(VISITOR).parse().unwrap(),
         by_trusted_proxy: false,
         received_ms: RECEIVED_MS,
-        read_cookies: &CookieNames::none(),
+        read_cookies: &NamePatterns::none(),
     };
     assert!(client.owns(path), "{}: the client does not own {path}", case["name"]);
     match client.claim(&request) {

@@ -6,21 +6,15 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{HeaderMap, header};
 use tagfleet_expressions::{Map, Value};
 
-use super::{
-    HitRequest,
-    cookies::{self, CookieNames},
-    fields::Fields,
-    page::Page,
-    query,
-};
-use crate::event::field;
+use super::{HitRequest, cookies, fields::Fields, page::Page, query};
+use crate::{event::field, name_patterns::NamePatterns};
 
 /// What a request says of its sender, read once however many events it brings.
 #[derive(Debug)]
 pub(super) struct Sender<'r> {
     pub(super) received_ms: i64,
     pub(super) cookies: Map<'r>,
-    pub(super) read_cookies: &'r CookieNames,
+    pub(super) read_cookies: &'r NamePatterns,
     address: IpAddr,
     user_agent: Option<Cow<'r, str>>,
     language: Option<Cow<'r, str>>,

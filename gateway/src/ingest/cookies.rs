@@ -6,58 +6,18 @@ use http::{HeaderMap, header};
 use tagfleet_expressions::{Map, Value};
 
 use super::{fields::Fields, query};
-
-/// Names of cookies that enter events beside the known tracking cookies: `identity.readCookies` and the cookie of
-/// `identity.cookie`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CookieNames {
-    whole: Vec<Box<str>>,
-    beginnings: Vec<Box<str>>,
-}
-
-impl CookieNames {
-    /// No further names.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self {
-            whole: Vec::new(),
-            beginnings: Vec::new(),
-        }
-    }
-
-    /// These names; a `*` at the end of one stands for any rest.
-    #[must_use]
-    pub fn new<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
-        let mut known = Self::none();
-        for name in names {
-            match name.strip_suffix('*') {
-                Some(beginning) => known.beginnings.push(beginning.into()),
-                None => known.whole.push(name.into()),
-            }
-        }
-        known
-    }
-
-    /// Whether a cookie of this name may enter an event: it is one of these, or a tracking cookie.
-    fn admit(&self, name: &str) -> bool {
-        is_tracking(name)
-            || self.whole.iter().any(|known| **known == *name)
-            || self.beginnings.iter().any(|beginning| name.starts_with(&**beginning))
-    }
-}
+use crate::name_patterns::NamePatterns;
 
 /// The tracking cookies of a request, and those of these names. Any other cookie is never copied out of the header. Of a
 /// repeated name the first stays: browsers send the most specific one first (RFC 6265 section 5.4).
-pub fn tracking<'r>(headers: &'r HeaderMap, names: &CookieNames) -> Map<'r> {
+pub fn tracking<'r>(headers: &'r HeaderMap, names: &NamePatterns) -> Map<'r> {
     let mut cookies = Fields::default();
-    // HTTP/2 may split the header in several (RFC 9113 section 8.2.3).
-    for header in headers.get_all(header::COOKIE) {
-        for pair in header.as_bytes().split(|byte| *byte == b';') {
-            if let Some((name, value)) = cookie(pair, names)
-                && !cookies.contains(name)
-            {
-                cookies.insert(name, query::text(value));
-            }
+    for (name, value) in pairs(headers) {
+        let name = std::str::from_utf8(name).ok();
+        if let Some(name) = name.filter(|name| is_tracking(name) || names.matches(name))
+            && !cookies.contains(name)
+        {
+            cookies.insert(name, query::text(value));
         }
     }
     cookies.into_map()
@@ -65,26 +25,17 @@ pub fn tracking<'r>(headers: &'r HeaderMap, names: &CookieNames) -> Map<'r> {
 
 /// The value of one cookie, for a step that reads it and passes it on to nobody. Of a repeated name the first.
 pub(crate) fn value<'r>(headers: &'r HeaderMap, name: &str) -> Option<&'r [u8]> {
-    let mut pairs = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(|header| header.as_bytes().split(|byte| *byte == b';'));
-    pairs.find_map(|pair| {
-        let (key, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
-        let value = value.strip_prefix(b"=")?;
-        (key.trim_ascii() == name.as_bytes()).then_some(value.trim_ascii())
-    })
+    pairs(headers).find_map(|(key, value)| (key == name.as_bytes()).then_some(value))
 }
 
-/// Name and value of one pair, if it is a cookie that may enter an event.
-fn cookie<'p>(pair: &'p [u8], names: &CookieNames) -> Option<(&'p str, &'p [u8])> {
-    let equals = memchr::memchr(b'=', pair)?;
-    let (name, value) = pair.split_at_checked(equals)?;
-    let name = std::str::from_utf8(name.trim_ascii())
-        .ok()
-        .filter(|name| names.admit(name))?;
-    let value = value.strip_prefix(b"=")?;
-    Some((name, value.trim_ascii()))
+/// Names and values of all cookies, as they stand. HTTP/2 may split the header in several (RFC 9113 section 8.2.3).
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = headers.get_all(header::COOKIE).iter();
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.filter_map(|pair| {
+        let (name, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+        Some((name.trim_ascii(), value.strip_prefix(b"=")?.trim_ascii()))
+    })
 }
 
 /// Whether a cookie is one of those that vendors and their tags use to recognise a browser or a click (vendors/).
@@ -166,11 +117,11 @@ pub(super) fn session_of<'c>(cookies: &'c Map<'_>, measurement_id: &str) -> Opti
 }
 
 /// Keeps of an object that a sender put into its own event the cookies that may be there; none if it is no object.
-pub(super) fn keep_tracking<'r>(given: Value<'r>, names: &CookieNames) -> Option<Map<'r>> {
+pub(super) fn keep_tracking<'r>(given: Value<'r>, names: &NamePatterns) -> Option<Map<'r>> {
     let Value::Map(cookies) = given else { return None };
     let kept = cookies
         .into_iter()
-        .filter(|(name, value)| names.admit(name) && value.as_str().is_some());
+        .filter(|(name, value)| (is_tracking(name) || names.matches(name)) && value.as_str().is_some());
     Some(Map::from_unique(kept.collect::<Vec<(Cow<'_, str>, Value<'_>)>>()))
 }
 
@@ -196,7 +147,7 @@ mod tests {
             b"_ga=GA1.1.1.2; session=topsecret; _fbp=fb.1.2.3;FPID=FPID2.2.a%3D.1; csrf=x",
             b"_gcl_aw=GCL.1.x; xFPID=no; __ga=no",
         ]);
-        let cookies = tracking(&headers, &CookieNames::none());
+        let cookies = tracking(&headers, &NamePatterns::none());
         let names: Vec<_> = cookies.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["_ga", "_fbp", "FPID", "_gcl_aw"]);
         assert_eq!(cookies.get("FPID"), Some(&Value::from("FPID2.2.a%3D.1")));
@@ -205,7 +156,7 @@ mod tests {
     #[test]
     fn further_names_are_kept_where_the_container_wants_them() {
         let headers = headers(&[b"_pk_id.1=a; _pk=b; session=c; visitor=d; _ga=e"]);
-        let cookies = tracking(&headers, &CookieNames::new(["_pk_*", "visitor"]));
+        let cookies = tracking(&headers, &NamePatterns::new(["_pk_*", "visitor"]));
         let names: Vec<_> = cookies.iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["_pk_id.1", "visitor", "_ga"]);
     }
@@ -214,7 +165,7 @@ mod tests {
     fn of_a_repeated_cookie_the_first_stays() {
         let headers = headers(&[b"_ga=first; _ga=second", b"_ga=third"]);
         assert_eq!(
-            tracking(&headers, &CookieNames::none()).get("_ga"),
+            tracking(&headers, &NamePatterns::none()).get("_ga"),
             Some(&Value::from("first"))
         );
     }
@@ -222,7 +173,7 @@ mod tests {
     #[test]
     fn odd_pairs_are_survived() {
         let headers = headers(&[b"; =; _ga; _ga =x=y ;\xff=1; _fbc=\xff"]);
-        let cookies = tracking(&headers, &CookieNames::none());
+        let cookies = tracking(&headers, &NamePatterns::none());
         assert_eq!(cookies.get("_ga"), Some(&Value::from("x=y")));
         assert_eq!(cookies.get("_fbc"), Some(&Value::from("\u{fffd}")));
         assert_eq!(cookies.len(), 2);
@@ -290,7 +241,7 @@ mod tests {
         #[test]
         fn any_header_is_survived(bytes in prop::collection::vec(prop_oneof![Just(b';'), Just(b'='), 32_u8..127, 128_u8..], 0..200)) {
             let headers = headers(&[&bytes]);
-            for (name, value) in tracking(&headers, &CookieNames::none()).iter() {
+            for (name, value) in tracking(&headers, &NamePatterns::none()).iter() {
                 prop_assert!(is_tracking(name));
                 ga_client_id(value.as_str().unwrap());
                 ga_session(value.as_str().unwrap());

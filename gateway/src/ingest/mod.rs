@@ -35,7 +35,7 @@ pub use self::{
     pixel::Pixel,
 };
 
-use crate::{event::Event, pipeline::consent::Said};
+use crate::{event::Event, name_patterns::NamePatterns, pipeline::consent::Said};
 
 /// What a client may read of a request. Header values are those of the connection's buffer.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub struct HitRequest<'r> {
     /// When it arrived, unix milliseconds.
     pub received_ms: i64,
     /// The cookies that enter events beside the known tracking cookies.
-    pub read_cookies: &'r cookies::CookieNames,
+    pub read_cookies: &'r NamePatterns,
 }
 
 /// What a client made of a request.

@@ -4,13 +4,8 @@ use std::{borrow::Cow, net::IpAddr};
 
 use tagfleet_expressions::Value;
 
-use super::{
-    cookies::{self, CookieNames},
-    fields::Fields,
-    query::parse_number,
-    user_data,
-};
-use crate::event::field;
+use super::{cookies, fields::Fields, query::parse_number, user_data};
+use crate::{event::field, name_patterns::NamePatterns};
 
 /// Whether the sender has proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +31,7 @@ pub(super) struct Counts {
 /// - E-mail addresses and phone numbers are arrays.
 /// - `cookies` holds tracking cookies only, and those of `read_cookies`; any other is dropped, as from the Cookie header.
 /// - `ip_override` is an address. It and `user_agent` are dropped unless the sender is authenticated.
-pub(super) fn normalize(fields: &mut Fields<'_>, sender: Sender, read_cookies: &CookieNames) -> Counts {
+pub(super) fn normalize(fields: &mut Fields<'_>, sender: Sender, read_cookies: &NamePatterns) -> Counts {
     let mut counts = Counts::default();
     for name in [
         field::CLIENT_ID,
@@ -177,7 +172,7 @@ mod tests {
 
     fn normalized(event: &str, sender: Sender) -> (serde_json::Value, Counts) {
         let mut fields = fields_of(event);
-        let counts = normalize(&mut fields, sender, &CookieNames::none());
+        let counts = normalize(&mut fields, sender, &NamePatterns::none());
         (serde_json::to_value(fields.into_map()).unwrap(), counts)
     }
 

@@ -7,7 +7,7 @@ use super::{
     linker::LinkerKeys,
     set_cookie::{CookieRule, Defaults, SECONDS_PER_DAY},
 };
-use crate::{ingest::cookies::CookieNames, secret::Secrets};
+use crate::{name_patterns::NamePatterns, secret::Secrets};
 
 /// FPLC lives so long (vendors/ga4-collect.md section 5).
 const LINKER_SECONDS: u32 = 20 * 3_600;
@@ -16,7 +16,7 @@ const LINKER_SECONDS: u32 = 20 * 3_600;
 #[derive(Clone, Debug, Default)]
 pub struct IdentityPolicy {
     /// The cookies that enter the event beside the known tracking cookies.
-    pub read_cookies: CookieNames,
+    pub read_cookies: NamePatterns,
     pub(super) visitor_id: Option<VisitorId>,
     pub(super) vendor_cookies: Vec<VendorCookie>,
 }
@@ -66,7 +66,7 @@ impl IdentityPolicy {
         };
         let own = identity.cookie.iter().map(|cookie| cookie.name.as_str());
         Self {
-            read_cookies: CookieNames::new(identity.read_cookies.iter().map(String::as_str).chain(own)),
+            read_cookies: NamePatterns::new(identity.read_cookies.iter().map(String::as_str).chain(own)),
             visitor_id,
             vendor_cookies,
         }

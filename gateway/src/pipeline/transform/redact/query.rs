@@ -3,14 +3,11 @@
 use std::ops::Range;
 
 use super::scan::encoded;
-use crate::ingest::query;
+use crate::{ingest::query, name_patterns::NamePatterns};
 
-/// Names of query parameters; a `*` at the end of one stands for any rest. Upper and lower case are the same.
+/// Names of query parameters. Upper and lower case are the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Names {
-    whole: Vec<String>,
-    starts: Vec<String>,
-}
+pub(super) struct Names(NamePatterns);
 
 /// What parts a URL's parameters from each other and from their values.
 #[derive(Clone, Copy, Debug)]
@@ -22,23 +19,15 @@ struct Delimiter {
 
 impl Names {
     pub(super) fn new(names: &[String]) -> Self {
-        let mut all = Self::default();
-        for name in names {
-            match name.strip_suffix('*') {
-                Some(start) => all.starts.push(start.to_lowercase()),
-                None => all.whole.push(name.to_lowercase()),
-            }
-        }
-        all
+        Self(NamePatterns::new(names.iter().map(|name| name.to_lowercase())))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.whole.is_empty() && self.starts.is_empty()
+        self.0.is_empty()
     }
 
     fn contains(&self, raw: &str) -> bool {
-        let name = query::decode(raw).to_lowercase();
-        self.whole.contains(&name) || self.starts.iter().any(|start| name.starts_with(start))
+        self.0.matches(&query::decode(raw).to_lowercase())
     }
 
     /// Finds the values of the parameters: in the query, in the fragment, and in a URL that is itself a parameter and
@@ -79,6 +68,10 @@ impl Names {
 
 /// Whether a text is a URL, or the part of one that begins with its path or query.
 fn is_url(text: &str) -> bool {
+    // Most texts are none by a look at their bytes.
+    if memchr::memchr2(b'=', b'%', text.as_bytes()).is_none() {
+        return false;
+    }
     text.contains('=') && (text.contains("://") || text.starts_with(['/', '?', '#']))
         || text.contains("%3A%2F%2F")
         || text.contains("%3a%2f%2f")
