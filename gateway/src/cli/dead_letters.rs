@@ -9,11 +9,11 @@ use std::{
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
-use url::Url;
 
+use super::places;
 use crate::{
     clock,
     delivery::{
@@ -21,14 +21,10 @@ use crate::{
         client::{ClientError, HttpClient, Transport, TransportError},
         dead_letters::{
             DeadLetterError, DeadLetters, ReplayError, replay,
-            routes::{COMMAND, list, view},
+            routes::{list, view},
         },
     },
-    destinations::{Authentication, Protocol, Request},
-    log::{
-        Log, LogError, WhenFull,
-        disk::{DiskLog, OpenOptions},
-    },
+    log::{Log, LogError},
 };
 
 /// Letters that are read at once.
@@ -229,12 +225,7 @@ impl<'r> Place<'r> {
                 data_dir,
                 runtime,
             } => {
-                // The manifests say how large the buffer may be; what comes from the shelf is bounded already.
-                let (log, _) = DiskLog::open(&OpenOptions {
-                    dir: data_dir.clone(),
-                    max_bytes: u64::MAX / 2,
-                    when_full: WhenFull::Refuse,
-                })?;
+                let log = places::open_log(data_dir)?;
                 let replayed = replay(letters, &log, name, clock::now_ms(), runtime.handle());
                 log.close();
                 Ok(replayed?)
@@ -267,24 +258,14 @@ impl<'r> Place<'r> {
         else {
             return Ok(Bytes::new());
         };
-        let url = Url::parse(&format!("http://{admin}/dead-letters{path}"));
-        let request = Request {
-            method,
-            url: url.map_err(|error| Failure::Refused(error.to_string()))?,
-            headers: HeaderMap::from_iter([(COMMAND, HeaderValue::from_static("dead-letters"))]),
-            body: Bytes::new(),
-            authentication: Authentication::None,
-            protocol: Protocol::Http,
-        };
+        let path = format!("/dead-letters{path}");
+        let request = places::request("dead-letters", method, *admin, &path, Bytes::new());
+        let request = request.map_err(|error| Failure::Refused(error.to_string()))?;
         let answer = runtime.block_on(client.send(request));
         let answer = answer.map_err(|source| Failure::NoGateway {
             folder: folder.clone(),
             source,
         })?;
-        if answer.status.is_success() {
-            return Ok(answer.body);
-        }
-        let words = String::from_utf8_lossy(&answer.body).trim().to_owned();
-        Err(Failure::Refused(format!("{}: {words}", answer.status)))
+        places::accepted(answer).map_err(Failure::Refused)
     }
 }

@@ -11,24 +11,20 @@ use std::{
 
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use serde_json::json;
 use tokio::runtime::Builder;
-use url::Url;
 
+use super::places;
 use crate::{
     clock,
     delivery::{
         addresses::AddressPolicy,
         client::{ClientError, HttpClient, Transport as _, TransportError},
-        dead_letters::{DeadLetterError, DeadLetters, routes::COMMAND},
+        dead_letters::{DeadLetterError, DeadLetters},
     },
-    destinations::{Authentication, Protocol, Request},
     erase::{self, EraseError, Erased, Erasures, Visitor, routes::PATH},
-    log::{
-        LogError, WhenFull,
-        disk::{DiskLog, OpenOptions},
-    },
+    log::LogError,
 };
 
 #[derive(Debug, Args)]
@@ -188,25 +184,16 @@ impl VisitorArguments {
 fn ask(arguments: &EraseArguments) -> Result<Result<Erased, TransportError>, Failure> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let client = HttpClient::new(AddressPolicy::AllowAll)?;
-    let url = Url::parse(&format!("http://{}{PATH}", arguments.admin));
-    let request = Request {
-        method: Method::POST,
-        url: url.map_err(|error| Failure::Refused(error.to_string()))?,
-        headers: HeaderMap::from_iter([(COMMAND, HeaderValue::from_static("erase"))]),
-        body: arguments.visitor.body(),
-        authentication: Authentication::None,
-        protocol: Protocol::Http,
-    };
+    let request = places::request("erase", Method::POST, arguments.admin, PATH, arguments.visitor.body());
+    let request = request.map_err(|error| Failure::Refused(error.to_string()))?;
     let answer = match runtime.block_on(client.send(request)) {
         Ok(answer) => answer,
         Err(error) => return Ok(Err(error)),
     };
-    let words = || String::from_utf8_lossy(&answer.body).trim().to_owned();
-    if !answer.status.is_success() {
-        return Err(Failure::Refused(format!("{}: {}", answer.status, words())));
-    }
-    let erased = serde_json::from_slice(&answer.body);
-    erased.map(Ok).map_err(|_| Failure::Refused(words()))
+    let words = places::words(&answer);
+    let body = places::accepted(answer).map_err(Failure::Refused)?;
+    let erased = serde_json::from_slice(&body);
+    erased.map(Ok).map_err(|_| Failure::Refused(words))
 }
 
 /// What became of the data folder.
@@ -225,13 +212,8 @@ fn on_folder(arguments: &EraseArguments, folder: &Path) -> Result<Here, Failure>
         Err(DeadLetterError::InUse { .. }) => return Ok(Here::InUse),
         Err(error) => return Err(error.into()),
     };
-    let opened = DiskLog::open(&OpenOptions {
-        dir: folder.to_owned(),
-        max_bytes: u64::MAX / 2,
-        when_full: WhenFull::Refuse,
-    });
-    let log = match opened {
-        Ok((log, _)) => log,
+    let log = match places::open_log(folder) {
+        Ok(log) => log,
         Err(LogError::InUse { .. }) => return Ok(Here::InUse),
         Err(error) => return Err(error.into()),
     };

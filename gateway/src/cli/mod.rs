@@ -4,6 +4,7 @@ mod check;
 mod data_flow;
 mod dead_letters;
 mod erase;
+mod places;
 mod serve;
 mod simulate;
 mod test;

@@ -15,7 +15,7 @@ pub mod parcel;
 pub mod retry;
 mod supervisor;
 pub mod tokens;
-mod view;
+pub(crate) mod view;
 
 use std::{path::PathBuf, sync::Arc};
 

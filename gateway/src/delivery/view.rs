@@ -14,7 +14,7 @@ use crate::{
 
 /// Makes of a record what this destination may see. One that is [`Admission::Withheld`] is left as it was and must not be
 /// sent: the destination may require more consent than when the event was accepted, and that protects what still waits.
-pub(super) fn prepare_record(form: &PlannedDestination, record: &mut Record<'_>) -> Admission {
+pub(crate) fn prepare_record(form: &PlannedDestination, record: &mut Record<'_>) -> Admission {
     let admission = admit(form, &record.consent);
     if admission == Admission::Anonymized {
         anonymize(record);

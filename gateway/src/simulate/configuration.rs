@@ -9,10 +9,10 @@ use std::{
 use super::hide::{Hidden, stand_in};
 use crate::{
     config::{
-        files::{Snapshot, Sources},
+        files::Sources,
         finding::Finding,
         live::Config,
-        objects::{self, Body, SECRET},
+        objects::{self, Body, Object, SECRET},
         secrets::Data,
         tree::Node,
     },
@@ -36,8 +36,13 @@ pub(super) fn load(
 ) -> Result<(Plan, Hidden), Vec<Finding>> {
     let sources = Sources { paths, secrets_dir };
     let mut snapshot = sources.read();
-    let mut secrets = known(&snapshot);
-    for ((name, key), wants_google_key) in wanted(&snapshot) {
+    let objects: Vec<Object> = snapshot
+        .files
+        .iter()
+        .flat_map(|(file, bytes)| objects::read(file, bytes).objects)
+        .collect();
+    let mut secrets = known(&objects, &snapshot.secrets);
+    for ((name, key), wants_google_key) in wanted(&objects) {
         secrets.entry((name.clone(), key.clone())).or_insert_with(|| {
             let value = Secret::new(stand_in(&name, &key, wants_google_key));
             snapshot.secrets.entry(name).or_default().insert(key, value.clone());
@@ -70,38 +75,25 @@ fn load_places(plan: &Plan) {
     }
 }
 
-/// The Secrets that are there.
-fn known(snapshot: &Snapshot) -> BTreeMap<Reference, Secret> {
-    let mut secrets = BTreeMap::new();
-    let mut add = |name: &str, data: &Data| {
-        for (key, text) in data.texts() {
-            secrets.insert((name.to_owned(), key.to_owned()), Secret::new(text));
-        }
-    };
-    for (file, bytes) in &snapshot.files {
-        for object in objects::read(file, bytes).objects {
-            if let Body::Data(data) = &object.body
-                && &*object.reference.kind == SECRET
-            {
-                add(&object.reference.name, data);
-            }
-        }
-    }
-    for (name, data) in &snapshot.secrets {
-        add(name, data);
-    }
-    secrets
+/// The Secrets that are there: those of the folder win, as they do for `serve`.
+fn known(objects: &[Object], folder: &BTreeMap<String, Data>) -> BTreeMap<Reference, Secret> {
+    let of_manifests = objects.iter().filter_map(|object| match &object.body {
+        Body::Data(data) if &*object.reference.kind == SECRET => Some((&*object.reference.name, data)),
+        _ => None,
+    });
+    let of_folder = folder.iter().map(|(name, data)| (name.as_str(), data));
+    let all = of_manifests.chain(of_folder).flat_map(|(name, data)| {
+        let keys = data.texts();
+        keys.map(move |(key, text)| ((name.to_owned(), key.to_owned()), Secret::new(text)))
+    });
+    all.collect()
 }
 
 /// The Secrets that manifests refer to, and whether each is to be the key of a Google service account.
-fn wanted(snapshot: &Snapshot) -> BTreeSet<(Reference, bool)> {
+fn wanted(objects: &[Object]) -> BTreeSet<(Reference, bool)> {
     let mut found = BTreeSet::new();
-    for (file, bytes) in &snapshot.files {
-        for object in objects::read(file, bytes).objects {
-            if let Some(tree) = object.tree() {
-                walk(tree, "", &mut found);
-            }
-        }
+    for tree in objects.iter().filter_map(Object::tree) {
+        walk(tree, "", &mut found);
     }
     found
 }

@@ -16,13 +16,11 @@ use tagfleet_expressions::{STEPS_PER_HIT, Steps};
 use self::{changes::Change, hide::Hidden, requests::GivenRequest};
 use crate::{
     config::finding::Finding,
+    delivery::view::prepare_record,
     destinations::{Encoding, Request},
     event::Event,
     ingest::{ClaimedEvent, HitRequest, answers, visitor::visitor},
-    pipeline::{
-        self, Dropped, Fate, Judged, Watch, anonymize::anonymize, consent::Source, triggers::Decision, validation,
-        visit::Visit,
-    },
+    pipeline::{self, Dropped, Fate, Judged, Watch, consent::Source, triggers::Decision, validation, visit::Visit},
     plan::{Plan, PlannedDestination},
     record::{ConsentSignal, SIGNALS},
 };
@@ -277,9 +275,7 @@ impl Simulator {
         }
         let mut record = judged.record.clone();
         let before = as_json(&record.event);
-        if *decision == Decision::MeantAnonymized {
-            anonymize(&mut record);
-        }
+        prepare_record(destination, &mut record);
         destination.view.apply(&mut record, &mut BTreeMap::new());
         shown.changes = changes::between(&before, &as_json(&record.event));
         let Encoding {

@@ -11,11 +11,10 @@
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http::{HeaderName, Method, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tagfleet_process::admin::{text, with_type};
 use tokio::runtime::Handle;
 
 use super::{DeadLetter, DeadLetters, ReplayError, Shelved, replay};
@@ -59,7 +58,7 @@ impl Routes {
         let changes = matches!(question, Question::Replay(_) | Question::Purge(_));
         if changes && !request.headers().contains_key(COMMAND) {
             let line = format!("the header {COMMAND} is missing: use tagfleet-gateway dead-letters");
-            return Some(text(StatusCode::FORBIDDEN, &line));
+            return Some(text(StatusCode::FORBIDDEN, line));
         }
         let (letters, log) = (Arc::clone(&self.letters), Arc::clone(&self.log));
         let work: Box<dyn FnOnce() -> AdminAnswer + Send> = match question {
@@ -74,8 +73,8 @@ impl Routes {
                 Box::new(
                     move || match replay(&letters, &*log, &name, clock::now_ms(), &runtime) {
                         Ok(replayed) => json_answer(&json!({"replayed": replayed})),
-                        Err(error @ ReplayError::Unknown(_)) => text(StatusCode::NOT_FOUND, &error.to_string()),
-                        Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+                        Err(error @ ReplayError::Unknown(_)) => text(StatusCode::NOT_FOUND, error.to_string()),
+                        Err(error) => text(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
                     },
                 )
             }
@@ -83,13 +82,13 @@ impl Routes {
                 let name = name.to_owned();
                 Box::new(move || match letters.purge(&name) {
                     Ok(purged) => json_answer(&json!({"purged": purged})),
-                    Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+                    Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
                 })
             }
         };
         // The disk, and the log's commits, are waited for: not on a thread that others need.
         let answered = tokio::task::spawn_blocking(work).await;
-        Some(answered.unwrap_or_else(|error| text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())))
+        Some(answered.unwrap_or_else(|error| text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())))
     }
 }
 
@@ -130,7 +129,7 @@ fn show(letters: &DeadLetters, name: &str, from: u64) -> AdminAnswer {
             let lines: String = found.iter().map(|dead| view(dead).to_string() + "\n").collect();
             with_type(StatusCode::OK, "application/x-ndjson", lines)
         }
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
 
@@ -167,27 +166,15 @@ pub fn view(dead: &DeadLetter) -> Value {
 fn json_answer(body: &impl Serialize) -> AdminAnswer {
     match serde_json::to_vec(body) {
         Ok(body) => with_type(StatusCode::OK, "application/json", body),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
-}
-
-fn text(status: StatusCode, line: &str) -> AdminAnswer {
-    with_type(status, "text/plain; charset=utf-8", format!("{line}\n"))
-}
-
-fn with_type(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> AdminAnswer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    answer
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+    use bytes::Bytes;
     use http_body_util::BodyExt;
 
     use super::*;
