@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderMap, Method};
 use proptest::prelude::*;
 use tagfleet_expressions::{Environment, Expression, Value};
 
@@ -16,7 +17,7 @@ use crate::{
         mapping::{self, Mapping},
     },
     event::Event,
-    ingest::{Client, cors::Cors},
+    ingest::{Client, HitRequest, cors::Cors},
     log::DestinationId,
     name_patterns::NamePatterns,
     pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
@@ -26,6 +27,21 @@ use crate::{
 
 /// No cookies but the known tracking cookies, for a request.
 pub(crate) static NO_COOKIES: NamePatterns = NamePatterns::none();
+
+/// A GET of the GA4 client's path by somebody, without query and body.
+pub(crate) fn request(headers: &HeaderMap) -> HitRequest<'_> {
+    HitRequest {
+        method: &Method::GET,
+        path: "/g/collect",
+        query: "",
+        headers,
+        body: b"",
+        visitor: [203, 0, 113, 7].into(),
+        by_trusted_proxy: false,
+        read_cookies: &NO_COOKIES,
+        received_ms: 0,
+    }
+}
 
 /// A plan of the container `shop` with these clients and destinations, everything else at its default.
 pub(crate) fn plan(version: &str, clients: Vec<Client>, destinations: Vec<PlannedDestination>) -> Plan {

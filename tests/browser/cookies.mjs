@@ -6,6 +6,7 @@
 // after one of a visitor who agreed; what a script of the shop sees of them; and those that went to the other subdomain.
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
+import { flags } from './chromium.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -19,17 +20,7 @@ const { values: options } = parseArgs({
 const browser = await chromium.launch({
   executablePath: options.chromium,
   headless: true,
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    `--host-resolver-rules=${options.map}`,
-    // Secure cookies are for secure pages; these are plain HTTP on loopback.
-    `--unsafely-treat-insecure-origin-as-secure=${options.gateway},${options.shop}`,
-  ],
+  args: flags(options.map, [options.gateway, options.shop]),
 });
 
 try {

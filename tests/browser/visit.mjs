@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
+import { flags } from './chromium.mjs';
 
 const { values: options } = parseArgs({
   options: {
@@ -24,18 +25,7 @@ const context = await chromium.launchPersistentContext(profile, {
   executablePath: options.chromium,
   headless: true,
   viewport: { width: 1200, height: 900 },
-  args: [
-    '--no-sandbox',
-    '--disable-gpu',
-    '--disable-quic',
-    '--no-first-run',
-    '--disable-background-networking',
-    '--disable-component-update',
-    '--disable-sync',
-    ...(options.map ? [`--host-resolver-rules=${options.map}`] : []),
-    // Client hints are for secure pages; this one is plain HTTP on loopback.
-    `--unsafely-treat-insecure-origin-as-secure=${new URL(options.page).origin}`,
-  ],
+  args: flags(options.map, [new URL(options.page).origin]),
 });
 
 const hits = [];

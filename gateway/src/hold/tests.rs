@@ -1,11 +1,11 @@
 //! Hits of visitors who decide later, into a log in memory.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt as _;
-use http::{HeaderMap, Method};
+use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::json;
 use tagfleet_crds::tagging_container::ConsentSignal as Signal;
@@ -82,15 +82,8 @@ impl Middle {
     fn hit(&mut self, event: serde_json::Value, consent: [ConsentSignal; 4], minutes: u64) {
         let headers = HeaderMap::new();
         let request = HitRequest {
-            method: &Method::POST,
-            path: "/v1/events",
-            query: "",
-            headers: &headers,
-            body: &[],
-            visitor: Ipv4Addr::new(203, 0, 113, 7).into(),
-            by_trusted_proxy: false,
-            read_cookies: &crate::testing::NO_COOKIES,
             received_ms: 1_000,
+            ..testing::request(&headers)
         };
         let visit = Visit::of(&self.plan, request, Connection::Visitor);
         let claimed = ClaimedEvent {

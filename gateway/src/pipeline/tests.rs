@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 use std::path::PathBuf;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName};
 use serde_json::{Value as Json, json};
 
 use super::{
@@ -11,10 +11,7 @@ use super::{
     privacy::IpAddressPolicy,
     *,
 };
-use crate::{
-    ingest::{Connection, HitRequest},
-    testing,
-};
+use crate::{ingest::Connection, testing};
 
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0";
 
@@ -29,17 +26,7 @@ fn judged(policies: Policies, agent: &str, connection: Connection, event: Json) 
         .map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()))
         .into_iter()
         .collect();
-    let request = HitRequest {
-        method: &Method::GET,
-        path: "/g/collect",
-        query: "",
-        headers: &headers,
-        body: b"",
-        visitor: [203, 0, 113, 7].into(),
-        by_trusted_proxy: false,
-        read_cookies: &crate::testing::NO_COOKIES,
-        received_ms: 0,
-    };
+    let request = testing::request(&headers);
     let visit = Visit::of(&plan, request, connection);
     let record = testing::record(event);
     let claimed = ClaimedEvent {

@@ -1,12 +1,9 @@
 //! From hits to what vendors are asked to encode.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::{
-    net::Ipv4Addr,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 use serde_json::json;
 use tagfleet_crds::tagging_container::ConsentSignal as Signal;
@@ -231,15 +228,8 @@ fn judged(world: &World) -> Judged<'static> {
         headers.append("cookie", HeaderValue::from_str(&format!("euconsent-v2={tcf}")).unwrap());
     }
     let request = HitRequest {
-        method: &Method::GET,
-        path: "/g/collect",
-        query: "",
-        headers: &headers,
-        body: &[],
-        visitor: Ipv4Addr::new(203, 0, 113, 7).into(),
-        by_trusted_proxy: false,
-        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 1_000,
+        ..testing::request(&headers)
     };
     let mut visit = Visit::of(&plan, request, Connection::Visitor);
     visit.place = Some(Place {

@@ -172,15 +172,9 @@ fn forwarded_query(query: &str, consent: Consent) -> Request {
     let mut headers = HeaderMap::new();
     headers.insert("user-agent", HeaderValue::from_static("Mozilla/5.0 (X11)"));
     let request = HitRequest {
-        method: &Method::GET,
-        path: "/g/collect",
         query,
-        headers: &headers,
-        body: b"",
-        visitor: [203, 0, 113, 7].into(),
-        by_trusted_proxy: false,
         received_ms: NOW_MS,
-        read_cookies: &crate::testing::NO_COOKIES,
+        ..crate::testing::request(&headers)
     };
     let claim = Ga4::default().claim(&request).unwrap();
     let event = claim.events.into_iter().next().unwrap().event;

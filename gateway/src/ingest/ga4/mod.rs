@@ -145,14 +145,10 @@ mod tests {
     ) -> Result<Claim<'r>, Refusal> {
         Ga4::default().claim(&HitRequest {
             method,
-            path: "/g/collect",
             query,
-            headers,
             body,
-            visitor: std::net::IpAddr::from([203, 0, 113, 7]),
-            by_trusted_proxy: false,
             received_ms: 1_768_476_420_055,
-            read_cookies: &crate::testing::NO_COOKIES,
+            ..crate::testing::request(headers)
         })
     }
 

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -18,17 +18,7 @@ fn look_at(headers: &[(&str, &[u8])]) -> Option<Bot> {
             )
         })
         .collect();
-    look(&HitRequest {
-        method: &Method::GET,
-        path: "/g/collect",
-        query: "",
-        headers: &headers,
-        body: b"",
-        visitor: [203, 0, 113, 7].into(),
-        by_trusted_proxy: false,
-        read_cookies: &crate::testing::NO_COOKIES,
-        received_ms: 0,
-    })
+    look(&testing::request(&headers))
 }
 
 /// Of one that a browser with this user agent sends.

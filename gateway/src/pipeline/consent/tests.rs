@@ -74,12 +74,9 @@ fn resolved(case: &Json) -> (Json, Json) {
         method: if body.is_empty() { &Method::GET } else { &Method::POST },
         path,
         query,
-        headers: &headers,
         body: body.as_bytes(),
-        visitor: "203.0.113.7".parse().unwrap(),
-        by_trusted_proxy: false,
-        read_cookies: &crate::testing::NO_COOKIES,
         received_ms: 1_768_476_420_055,
+        ..testing::request(&headers)
     };
     let mut plan = testing::plan("v1", Vec::new(), Vec::new());
     plan.policies = Arc::new(Policies {

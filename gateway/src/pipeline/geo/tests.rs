@@ -2,7 +2,7 @@
 use std::{net::IpAddr, path::PathBuf};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -52,15 +52,9 @@ fn place(source: &GeoSource, visitor: &str, headers: &[(&'static str, &str)], by
         map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     let place = source.locate(&HitRequest {
-        method: &Method::GET,
-        path: "/g/collect",
-        query: "",
-        headers: &map,
-        body: b"",
         visitor: visitor.parse().unwrap(),
         by_trusted_proxy,
-        read_cookies: &crate::testing::NO_COOKIES,
-        received_ms: 0,
+        ..testing::request(&map)
     });
     let Some(place) = place else {
         return "nowhere".to_owned();

@@ -15,7 +15,7 @@ mod vendors;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde_json::{Value as Json, json};
 use tagfleet_crds::tagging_container::Identity;
 
@@ -161,15 +161,9 @@ impl Shop {
             headers.insert(header::COOKIE, cookies.clone());
         }
         let request = HitRequest {
-            method: &Method::GET,
-            path: "/g/collect",
-            query: "",
-            headers: &headers,
-            body: &[],
-            visitor: [203, 0, 113, 7].into(),
-            by_trusted_proxy: false,
             received_ms: NOW_MS,
             read_cookies: &self.0.policies.identity.read_cookies,
+            ..testing::request(&headers)
         };
         let visit = Visit::of(&self.0, request, hit.connection);
         let mut decided = Vec::new();
