@@ -187,7 +187,8 @@ pub enum WhenFull {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeadLetters {
-    /// The most bytes that dead letters take; past that the oldest count as `expired` and are gone. Default: 512Mi.
+    /// The most bytes that dead letters take. Past that, those kept stay, and what finds no room counts as `expired` and
+    /// is gone. Default: 512Mi.
     #[serde(default = "DeadLetters::default_max_bytes")]
     pub max_bytes: Size,
 }
