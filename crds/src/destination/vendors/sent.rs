@@ -86,10 +86,6 @@ const HASHED_USER_ID: &[Listed] = &[("user_id", Hashed)];
 /// What Google Ads is told of a conversion by either interface.
 const GOOGLE_ADS: &[Listed] = &[
     ("transaction_id", AsItIs),
-    ("items.item_id", AsItIs),
-    ("items.item_name", AsItIs),
-    ("items.price", AsItIs),
-    ("items.quantity", AsItIs),
     ("discount", AsItIs),
     ("new_customer", InPart("as new or returning")),
     ("click_ids.gclid", AsItIs),
@@ -275,6 +271,7 @@ const DATA_MANAGER: Sent = Sent {
         EMAIL,
         PHONE,
         NAMES,
+        ITEMS,
         GOOGLE_ADS,
         &[
             ("user_data.address.country", AsItIs),
@@ -291,7 +288,7 @@ const DATA_MANAGER: Sent = Sent {
 };
 
 const GOOGLE_ADS_API: Sent = Sent {
-    groups: &[CONVERSION, MONEY, EMAIL, PHONE, GOOGLE_ADS],
+    groups: &[CONVERSION, MONEY, EMAIL, PHONE, ITEMS, GOOGLE_ADS],
     others: None,
 };
 
