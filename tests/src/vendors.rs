@@ -4,7 +4,12 @@
 //! Every vendor is called by the name of its block in a Destination (`metaConversions`), and takes the credentials
 //! [`CREDENTIALS`].
 
-use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -73,7 +78,17 @@ impl Vendors {
     /// Starts them.
     #[must_use]
     pub fn start() -> Self {
-        let (dir, address) = (tempfile::tempdir().expect("a folder for the vendors"), ports::free());
+        Self::with_address(ports::free())
+    }
+
+    /// Starts them at this address of the machine.
+    #[must_use]
+    pub fn at(ip: Ipv4Addr) -> Self {
+        Self::with_address(ports::free_at(ip))
+    }
+
+    fn with_address(address: SocketAddr) -> Self {
+        let dir = tempfile::tempdir().expect("a folder for the vendors");
         let vendors = Self {
             process: Self::spawn(address, dir.path()),
             address,

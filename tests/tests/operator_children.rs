@@ -277,6 +277,22 @@ fn each_child_that_is_changed_is_mended() {
     assert_eq!(managed(&space), CHILDREN.map(str::to_owned).into());
 }
 
+/// A port is known by its number, so that ours is gone and another has its name.
+#[test]
+fn a_service_whose_port_has_another_number_is_mended() {
+    let space = Cluster::get().namespace("renumbered");
+    let _operator = example(&space);
+    let before = space.get("service/shop-gateway");
+    space.patch_as(
+        "service/shop-gateway",
+        "json",
+        &json!([{"op": "replace", "path": "/spec/ports/0/port", "value": 81}]),
+    );
+    space.wait_until("service/shop-gateway", "its ports are ours again", SOON, |it| {
+        it["spec"]["ports"] == before["spec"]["ports"]
+    });
+}
+
 #[test]
 fn what_others_add_stays() {
     let space = Cluster::get().namespace("others");

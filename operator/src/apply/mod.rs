@@ -191,6 +191,10 @@ impl Applier {
                 Err(error) if child.kind == ChildKind::StatefulSet && error.is_unchangeable() => {
                     self.remake(wish, child, live, &object).await?
                 }
+                Err(ApplyError::Refused { .. }) if child.kind == ChildKind::Service => {
+                    self.replace_ports(wish, child, &object).await?;
+                    self.patch(wish, child, &object, FIELD_MANAGER, true).await?
+                }
                 written => written?,
             },
             None => self.create(wish, child, &object).await?,
@@ -246,6 +250,25 @@ impl Applier {
             tokio::time::sleep(GONE_EVERY).await;
         }
         self.create(wish, child, object).await
+    }
+
+    /// Puts a Service's ports in the place of those that it has. Server-side apply knows a port by its number: one of ours
+    /// that somebody gave another number is none of ours any more, and keeps the name that ours needs.
+    async fn replace_ports(&self, wish: &Wish, child: &Child, object: &Value) -> Result<(), ApplyError> {
+        let ports = json!({"spec": {"ports": object.pointer("/spec/ports")}});
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.metrics.wrote("patch", &child.kind.gvk().kind);
+        match self
+            .api(wish, child.kind)
+            .patch(&child.name, &parameters, &Patch::Merge(ports))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(error) => Err(ApplyError::new(child.kind, &child.name, error)),
+        }
     }
 
     /// Sets a new workload's number of pods once.

@@ -159,6 +159,12 @@ impl<'a> Fleet<'a> {
     /// nginx closed unanswered, which it does with idle ones whenever it gets new routes.
     #[must_use]
     pub fn load(&self, rate: u32, seconds: u32) -> Load {
+        self.load_of("page_view", rate, seconds)
+    }
+
+    /// As [`Self::load`], of events of this name, each of a value of 42 EUR.
+    #[must_use]
+    pub fn load_of(&self, event: &str, rate: u32, seconds: u32) -> Load {
         let number = self.loads.replace_with(|number| *number + 1);
         let folder = self.scratch.path().join(number.to_string());
         fs::create_dir(&folder).expect("a folder");
@@ -173,6 +179,10 @@ impl<'a> Fleet<'a> {
             &rate,
             "--duration",
             &seconds,
+            "--event",
+            event,
+            "--parameters",
+            "cu=EUR&epn.value=42",
         ];
         let arguments = [&how_much[..], &["--host", &self.host, "--acknowledged", &acknowledged]].concat();
         Load::start(self.node.ingress(80), &folder, &arguments)

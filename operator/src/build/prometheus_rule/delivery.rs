@@ -51,15 +51,13 @@ fn vendor_fails(container: &Container<'_>) -> Alert {
     let all = container.series("tagfleet_delivery_duration_seconds_count", "");
     Alert {
         name: "TagfleetVendorFails",
-        expr: format!(
-            "sum by (destination) (rate({failed}[10m])) / sum by (destination) (rate({all}[10m])) > {FAILING}"
-        ),
+        expr: format!("sum by (destination) (rate({failed}[5m])) / sum by (destination) (rate({all}[5m])) > {FAILING}"),
         wait: "5m",
         severity: Severity::Warning,
         labels: &[],
         summary: "Requests to {{ $labels.destination }} fail.".to_owned(),
         description:
-            "In the last 10m, {{ $value | humanizePercentage }} of the requests to {{ $labels.destination }} had to be \
+            "In the last 5m, {{ $value | humanizePercentage }} of the requests to {{ $labels.destination }} had to be \
                       repeated. Its events wait in the buffer."
                 .to_owned(),
     }
