@@ -42,4 +42,4 @@ pub use environment::{Environment, Root, Type};
 pub use error::{CompileError, EvaluateError};
 pub use expression::Expression;
 pub use limits::{MAX_SOURCE_BYTES, STEPS_PER_HIT, Steps};
-pub use value::{Map, Value};
+pub use value::{Fields, Map, Value};

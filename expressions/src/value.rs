@@ -3,7 +3,7 @@
 //! A value borrows from the request (or from the log's buffer) wherever the bytes need no decoding, so that
 //! reading a hit copies almost nothing.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, slice};
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -113,8 +113,9 @@ impl<'a> Map<'a> {
     }
 
     /// The fields in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    #[must_use]
+    pub fn iter(&self) -> Fields<'_, 'a> {
+        Fields(self.0.iter())
     }
 
     /// The same object with every text borrowed from this one.
@@ -135,6 +136,31 @@ impl<'a> Map<'a> {
             .into_iter()
             .map(|(name, value)| (Cow::Owned(name.into_owned()), value.into_owned()))
             .collect())
+    }
+}
+
+/// The fields of an object, in order.
+#[derive(Clone, Debug)]
+pub struct Fields<'m, 'a>(slice::Iter<'m, (Cow<'a, str>, Value<'a>)>);
+
+impl<'m, 'a> Iterator for Fields<'m, 'a> {
+    type Item = (&'m str, &'m Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|(name, value)| (&**name, value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<'m, 'a> IntoIterator for &'m Map<'a> {
+    type Item = (&'m str, &'m Value<'a>);
+    type IntoIter = Fields<'m, 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

@@ -195,7 +195,10 @@ impl Reservation {
         for key in keys {
             deduplication.index.confirm(key, *time_s);
         }
-        self.outcome.settle(true);
+        // Nobody can ask for it any more. Who has asked already has it.
+        if Arc::get_mut(&mut self.outcome).is_none() {
+            self.outcome.settle(true);
+        }
     }
 }
 

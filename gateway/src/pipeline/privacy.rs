@@ -38,10 +38,12 @@ pub fn guard_ip_address(event: &mut Event<'_>, policy: IpAddressPolicy) {
         return;
     }
     for name in ADDRESS_FIELDS {
-        let Some(value) = event.get(name) else { continue };
+        let Some(value) = event.fields_mut().get_mut(name) else {
+            continue;
+        };
         let address = value.as_str().and_then(|text| text.trim().parse().ok());
         match address.and_then(|address| policy.apply(address)) {
-            Some(kept) => event.set(name, kept.to_string()),
+            Some(kept) => *value = kept.to_string().into(),
             None => drop(event.remove(name)),
         }
     }

@@ -83,11 +83,10 @@ impl TrackingPlan {
         if places.is_empty() {
             return None;
         }
-        // An event can always be written as JSON: its names are text.
-        let event = serde_json::to_value(event).unwrap_or_default();
+        let event = event.fields();
         let mut breach: Option<Breach> = None;
         for &place in places {
-            let Some(rule) = self.rules.get(place).filter(|rule| !rule.schema.allows(&event)) else {
+            let Some(rule) = self.rules.get(place).filter(|rule| !rule.schema.allows(event)) else {
                 continue;
             };
             let breach = breach.get_or_insert_with(|| Breach {
@@ -100,7 +99,7 @@ impl TrackingPlan {
                 breach.consequence = rule.on_invalid;
             }
             if breach.messages.len() < MAX_MESSAGES {
-                breach.messages.extend(rule.schema.breaches(&event));
+                breach.messages.extend(rule.schema.breaches(event));
                 breach.messages.truncate(MAX_MESSAGES);
             }
         }

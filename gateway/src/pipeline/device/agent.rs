@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
+use tagfleet_expressions::Map;
 use ua_parser::{Extractor, Regexes, device, os, user_agent};
 
 use crate::pipeline::remembered::Remembered;
@@ -86,6 +87,8 @@ pub(super) struct Agent {
     pub(super) operating_system_version: Option<Box<str>>,
     pub(super) brand: Option<Box<str>>,
     pub(super) model: Option<Box<str>>,
+    /// The device of an event of which no more is known.
+    pub(super) device: Map<'static>,
 }
 
 /// Loads the lists.
@@ -126,6 +129,10 @@ impl Agent {
         if let Some(device) = device.filter(|_| !is_bot) {
             agent.set_device(&device);
         }
+        let members = super::derived(None, &agent).members();
+        agent.device = members
+            .map(|(name, value)| (name.into(), value.into_owned().into()))
+            .collect();
         agent
     }
 

@@ -3,7 +3,7 @@
 
 mod agent;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use tagfleet_expressions::{Map, Value};
 
@@ -39,11 +39,66 @@ pub fn prepare() {
 /// `user_agent`.
 #[must_use]
 pub fn of<'e>(event: &'e Event<'_>) -> Device<'e> {
-    let hints = event.get(field::CLIENT_HINTS).and_then(Value::as_map);
-    let text = event.text(field::USER_AGENT).unwrap_or_default().trim();
-    let agent = Agent::of(text);
-    let shown = |part: &Option<Box<str>>| part.as_deref().map(|part| Cow::Owned(part.to_owned()));
+    let agent = agent_of(event);
+    let owned = |part: Option<Cow<'_, str>>| part.map(|part| Cow::Owned(part.into_owned()));
+    let known = known(event, &agent);
+    Device {
+        category: owned(known.category),
+        browser: owned(known.browser),
+        browser_version: owned(known.browser_version),
+        operating_system: owned(known.operating_system),
+        operating_system_version: owned(known.operating_system_version),
+        brand: owned(known.brand),
+        model: owned(known.model),
+    }
+}
 
+/// Sets `event.device`: what it states already stays, and the rest is added. A custom parameter of that name that is no
+/// device at all is kept as `x_device`.
+pub fn enrich(event: &mut Event<'_>) {
+    let agent = agent_of(event);
+    if event.get(field::CLIENT_HINTS).is_none() && event.get(field::DEVICE).is_none() {
+        if !agent.device.is_empty() {
+            event.set(field::DEVICE, agent.device.clone());
+        }
+        return;
+    }
+    let known = known(event, &agent).members();
+    let members: Vec<_> = known.map(|(name, value)| (name, value.into_owned())).collect();
+    let mut device = match event.remove(field::DEVICE) {
+        Some(Value::Map(stated)) => stated,
+        Some(other) => {
+            event.set("x_device", other);
+            Map::new()
+        }
+        None => Map::with_capacity(members.len()),
+    };
+    for (name, value) in members {
+        device.insert(name, value);
+    }
+    if !device.is_empty() {
+        event.set(field::DEVICE, device);
+    }
+}
+
+/// What the event's user agent shows.
+fn agent_of(event: &Event<'_>) -> Arc<Agent> {
+    Agent::of(event.text(field::USER_AGENT).unwrap_or_default().trim())
+}
+
+/// The device of an event with this user agent.
+fn known<'e>(event: &'e Event<'_>, agent: &'e Agent) -> Device<'e> {
+    let hints = event.get(field::CLIENT_HINTS).and_then(Value::as_map);
+    let derived = derived(hints, agent);
+    match event.get(field::DEVICE).and_then(Value::as_map) {
+        Some(stated) => derived.unless_stated(stated),
+        None => derived,
+    }
+}
+
+/// What client hints say, and else a user agent shows.
+fn derived<'e>(hints: Option<&'e Map<'_>>, agent: &'e Agent) -> Device<'e> {
+    let shown = |part: &'e Option<Box<str>>| part.as_deref().map(Cow::Borrowed);
     let hinted = hints.and_then(hinted_browser);
     let (browser, browser_version) = match hinted {
         Some((browser, version)) => (Some(browser.into()), filled(version).map(Cow::Borrowed)),
@@ -54,8 +109,8 @@ pub fn of<'e>(event: &'e Event<'_>) -> Device<'e> {
     let is_shown = operating_system.as_deref() == agent.operating_system.as_deref();
     let version_shown = shown(&agent.operating_system_version).filter(|_| is_shown);
     let version_hinted = hints.and_then(|hints| member(hints, "platform_version"));
-    let derived = Device {
-        category: category(hints, &agent).map(Cow::Borrowed),
+    Device {
+        category: category(hints, agent).map(Cow::Borrowed),
         browser,
         browser_version,
         operating_system_version: version_hinted
@@ -69,39 +124,12 @@ pub fn of<'e>(event: &'e Event<'_>) -> Device<'e> {
         model: hints
             .and_then(|hints| member(hints, "model"))
             .or_else(|| shown(&agent.model)),
-    };
-    match event.get(field::DEVICE).and_then(Value::as_map) {
-        Some(stated) => derived.unless_stated(stated),
-        None => derived,
-    }
-}
-
-/// Sets `event.device`: what it states already stays, and the rest is added. A custom parameter of that name that is no
-/// device at all is kept as `x_device`.
-pub fn enrich(event: &mut Event<'_>) {
-    let members: Vec<_> = of(event)
-        .members()
-        .map(|(name, value)| (name, value.into_owned()))
-        .collect();
-    let mut device = match event.remove(field::DEVICE) {
-        Some(Value::Map(stated)) => stated,
-        Some(other) => {
-            event.set("x_device", other);
-            Map::new()
-        }
-        None => Map::new(),
-    };
-    for (name, value) in members {
-        device.insert(name, value);
-    }
-    if !device.is_empty() {
-        event.set(field::DEVICE, device);
     }
 }
 
 impl<'e> Device<'e> {
     /// The members that are known, by their names in `event.device`.
-    fn members(self) -> impl Iterator<Item = (&'static str, Cow<'e, str>)> {
+    fn members(self) -> impl Iterator<Item = (&'static str, Cow<'e, str>)> + use<'e> {
         let members = [
             ("category", self.category),
             ("browser", self.browser),

@@ -163,3 +163,21 @@ proptest! {
         prop_assert_eq!(once, event);
     }
 }
+
+/// The device of a user agent alone is remembered with it.
+#[test]
+fn a_device_is_the_same_without_hints_and_with_none_in_them() {
+    for agent in [
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.1 \
+         Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/131.0.0.0 Mobile Safari/537.36",
+        "pets-backend/1.0",
+        " ",
+    ] {
+        assert_eq!(
+            device(json!({ "user_agent": agent })),
+            device(json!({"user_agent": agent, "client_hints": {}})),
+            "{agent}"
+        );
+    }
+}

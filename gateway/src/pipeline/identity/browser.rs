@@ -1,9 +1,8 @@
 //! What a visitor's browser brings along to have cookies set, found once for a hit, however many events it brings.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 use http::header;
-use ring::hmac;
 use tagfleet_expressions::{Map, Value};
 
 use super::fpid::ID_BYTES;
@@ -21,8 +20,21 @@ pub struct Browser<'r> {
     host: Cow<'r, str>,
     /// Where the registrable domain begins in `host`.
     domain_at: Option<usize>,
-    /// What all ids that are made for this hit are made of, so that its events agree on them.
-    seed: [u8; 32],
+    /// What the ids that are made for this hit are made of, so that its events agree on them; none while it needed none.
+    random: OnceCell<Random>,
+}
+
+/// Random bytes for an id of each kind. None tells anything of another.
+#[derive(Clone, Debug)]
+pub(super) struct Random {
+    /// For FPID.
+    pub(super) visitor_id: [u8; ID_BYTES],
+    /// For Meta's `_fbp`.
+    pub(super) meta: [u8; ID_BYTES],
+    /// For TikTok's `_ttp`.
+    pub(super) tiktok: [u8; ID_BYTES],
+    /// For Snap's `_scid`.
+    pub(super) snap: [u8; ID_BYTES],
 }
 
 impl<'r> Browser<'r> {
@@ -36,7 +48,7 @@ impl<'r> Browser<'r> {
             cookies: cookies::tracking(request.headers, request.read_cookies),
             host,
             domain_at,
-            seed: rand::random(),
+            random: OnceCell::new(),
         }
     }
 
@@ -64,15 +76,17 @@ impl<'r> Browser<'r> {
         self.host.split('.').count()
     }
 
-    /// 32 random bytes for one purpose: the same for every event of the hit, and those of one purpose tell nothing of
-    /// those of another.
-    pub(super) fn random(&self, purpose: &str) -> [u8; ID_BYTES] {
-        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.seed), purpose.as_bytes());
-        let mut bytes = [0; ID_BYTES];
-        for (byte, of_tag) in bytes.iter_mut().zip(tag.as_ref()) {
-            *byte = *of_tag;
-        }
-        bytes
+    /// What the ids that are made for this hit are made of: the same for all of its events.
+    pub(super) fn random(&self) -> &Random {
+        self.random.get_or_init(|| {
+            let [visitor_id, meta, tiktok, snap] = rand::random();
+            Random {
+                visitor_id,
+                meta,
+                tiktok,
+                snap,
+            }
+        })
     }
 }
 
@@ -97,6 +111,26 @@ fn host_name(header: &str) -> Cow<'_, str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn random_bytes_are_the_hits_own_and_differ_by_what_they_are_for() {
+        let browser = || Browser {
+            cookies: Map::new(),
+            host: Cow::Borrowed("metrics.shop.example"),
+            domain_at: None,
+            random: OnceCell::new(),
+        };
+        let (one, other) = (browser(), browser());
+        let mut all = Vec::new();
+        for browser in [&one, &other] {
+            let random = browser.random();
+            assert_eq!(random.visitor_id, browser.random().visitor_id);
+            all.extend([random.visitor_id, random.meta, random.tiktok, random.snap]);
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 8);
+    }
 
     #[test]
     fn the_host_is_the_headers_name() {

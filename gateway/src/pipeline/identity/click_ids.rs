@@ -64,52 +64,91 @@ pub(super) fn assign(
     cookies: &[VendorCookie],
     set: &mut Vec<SetCookie>,
 ) {
+    let known = Known::of(event, browser);
+    let decide = |cookie: &VendorCookie| {
+        let is_allowed = cookie.rule.is_allowed(consent);
+        let decision = is_allowed.then(|| cookie.decide(&known, now_ms)).flatten()?;
+        let line = cookie.rule.set(decision.value(), browser)?;
+        Some((cookie.row.name, decision, line))
+    };
+    let decided: Vec<_> = cookies.iter().filter_map(decide).collect();
     let mut prolonged = Vec::new();
-    for cookie in cookies {
-        if !cookie.rule.is_allowed(consent) {
-            continue;
-        }
-        let (value, list) = match cookie.decide(event, browser, now_ms) {
-            Some(Decision::New(value)) => (value, &mut *set),
-            Some(Decision::Prolong(value)) => (value, &mut prolonged),
-            None => continue,
+    for (name, decision, line) in decided {
+        let (value, list) = match decision {
+            Decision::New(value) => (value, &mut *set),
+            Decision::Prolong(value) => (value, &mut prolonged),
         };
-        if let Some(line) = cookie.rule.set(&value, browser) {
-            list.push(line);
-            remember(event, cookie.row.name.into(), value);
-        }
+        list.push(line);
+        remember(event, name.into(), value);
     }
     set.append(&mut prolonged);
 }
 
+/// What is known of an event's cookies and click ids before any is set.
+struct Known<'k> {
+    click_ids: Option<&'k Map<'k>>,
+    cookies: Option<&'k Map<'k>>,
+    browser: &'k Browser<'k>,
+    /// Whether cookies that are there are set again.
+    prolongs: bool,
+}
+
+impl<'k> Known<'k> {
+    fn of(event: &'k Event<'_>, browser: &'k Browser<'_>) -> Self {
+        let object = |name| event.get(name).and_then(Value::as_map);
+        Self {
+            click_ids: object(field::CLICK_IDS),
+            cookies: object(field::COOKIES),
+            browser,
+            prolongs: event.name() == PROLONGS,
+        }
+    }
+
+    fn click_id(&self, name: &str) -> Option<&'k str> {
+        member(self.click_ids, name)
+    }
+
+    /// What the event itself says of its browser counts before what came with the request, which may be a server's.
+    fn cookie(&self, name: &str) -> Option<&'k str> {
+        member(self.cookies, name).or_else(|| self.browser.cookie(name))
+    }
+}
+
+/// A member of an object, if it is text and not empty.
+fn member<'k>(object: Option<&'k Map<'k>>, name: &str) -> Option<&'k str> {
+    object?.get(name)?.as_str().filter(|value| !value.is_empty())
+}
+
+impl Decision {
+    fn value(&self) -> &str {
+        match self {
+            Self::New(value) | Self::Prolong(value) => value,
+        }
+    }
+}
+
 impl VendorCookie {
-    fn decide(&self, event: &Event<'_>, browser: &Browser<'_>, now_ms: i64) -> Option<Decision> {
-        let name = self.row.name;
-        // What the event itself says of its browser counts before what came with the request, which may be a server's.
-        let known = member(event, field::COOKIES, name).or_else(|| browser.cookie(name));
+    fn decide(&self, known: &Known<'_>, now_ms: i64) -> Option<Decision> {
+        let browser = known.browser;
+        let cookie = known.cookie(self.row.name);
         let moment = || Moment {
             now_ms,
             labels: self.rule.labels(browser),
         };
         let new = match self.row.source {
-            Source::Click(parameter, form) => member(event, field::CLICK_IDS, parameter)
+            Source::Click(parameter, form) => known
+                .click_id(parameter)
                 .filter(|id| id.len() <= MAX_ID_BYTES && is_cookie_value(id))
-                .filter(|id| known.is_none_or(|known| !form.holds(known, id)))
+                .filter(|id| cookie.is_none_or(|cookie| !form.holds(cookie, id)))
                 .and_then(|id| form.write(id, moment())),
-            Source::Browser(form) => known.is_none().then(|| form.write(browser.random(name), moment())),
+            Source::Browser(form) => cookie.is_none().then(|| form.write(browser.random(), moment())),
         };
-        match (new, known) {
+        match (new, cookie) {
             (Some(value), _) => Some(Decision::New(value)),
-            (None, Some(known)) if event.name() == PROLONGS => Some(Decision::Prolong(known.to_owned())),
+            (None, Some(cookie)) if known.prolongs => Some(Decision::Prolong(cookie.to_owned())),
             _ => None,
         }
     }
-}
-
-/// A member of one of the event's objects, if it is text and not empty.
-fn member<'e>(event: &'e Event<'_>, object: &str, name: &str) -> Option<&'e str> {
-    let value = event.get(object)?.as_map()?.get(name)?.as_str();
-    value.filter(|value| !value.is_empty())
 }
 
 /// Puts a cookie into `event.cookies`.

@@ -1,6 +1,6 @@
 //! The vendors' cookies that `identity.clickIds` sets: name, life and form of each, by the vendors' sheets, as one table.
 
-use super::fpid::ID_BYTES;
+use super::{browser::Random, fpid::ID_BYTES};
 
 /// What a value is made of beside its id.
 #[derive(Clone, Copy, Debug)]
@@ -153,17 +153,22 @@ fn google_id(value: &str) -> Option<&str> {
 }
 
 impl BrowserForm {
-    /// A new id of these random bytes.
-    pub(super) fn write(self, random: [u8; ID_BYTES], moment: Moment) -> String {
+    /// A new id of its part of these random bytes.
+    pub(super) fn write(self, random: &Random, moment: Moment) -> String {
         match self {
             Self::Meta => format!(
                 "fb.{}.{}.{}",
                 moment.labels.saturating_sub(1),
                 moment.now_ms,
-                ten_digits(&random)
+                ten_digits(&random.meta)
             ),
-            Self::TikTok => random.iter().take(27).map(|byte| letter_or_digit(*byte)).collect(),
-            Self::Snap => uuid(&random),
+            Self::TikTok => random
+                .tiktok
+                .iter()
+                .take(27)
+                .map(|byte| letter_or_digit(*byte))
+                .collect(),
+            Self::Snap => uuid(&random.snap),
         }
     }
 }
@@ -254,10 +259,16 @@ mod tests {
                 "ffffffff-ffff-4fff-bfff-ffffffffffff",
             ),
         ] {
-            let random = [byte; ID_BYTES];
-            assert_eq!(BrowserForm::Meta.write(random, MOMENT), fbp);
-            assert_eq!(BrowserForm::TikTok.write(random, MOMENT), ttp);
-            assert_eq!(BrowserForm::Snap.write(random, MOMENT), scid);
+            let bytes = [byte; ID_BYTES];
+            let random = Random {
+                visitor_id: bytes,
+                meta: bytes,
+                tiktok: bytes,
+                snap: bytes,
+            };
+            assert_eq!(BrowserForm::Meta.write(&random, MOMENT), fbp);
+            assert_eq!(BrowserForm::TikTok.write(&random, MOMENT), ttp);
+            assert_eq!(BrowserForm::Snap.write(&random, MOMENT), scid);
         }
         assert_eq!(
             (0..62).map(letter_or_digit).collect::<String>(),

@@ -6,12 +6,15 @@
 //! 24 are no client id's HMAC.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use ring::hmac;
 
 /// How many bytes the id has.
 pub(super) const ID_BYTES: usize = 32;
 const SALT_BYTES: usize = 8;
+
+/// The characters of base64 that Google writes in percent-encoding.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'+').add(b'/').add(b'=');
 
 /// The times that a client id may end in have no more digits.
 const MAX_DIGITS: usize = 12;
@@ -66,18 +69,9 @@ impl Fpid {
 
     /// The cookie's value. `labels`: those of the domain that it is set on.
     pub(super) fn cookie(&self, labels: usize) -> String {
-        let mut value = format!("FPID2.{labels}.");
-        for character in BASE64_STANDARD.encode(self.id).chars() {
-            match character {
-                '+' => value.push_str("%2B"),
-                '/' => value.push_str("%2F"),
-                '=' => value.push_str("%3D"),
-                plain => value.push(plain),
-            }
-        }
-        value.push('.');
-        value.push_str(&self.seconds.to_string());
-        value
+        let id = BASE64_STANDARD.encode(self.id);
+        let id = utf8_percent_encode(&id, ENCODED);
+        format!("FPID2.{labels}.{id}.{}", self.seconds)
     }
 
     /// The `client_id` that stands for it downstream: `<base64>.<unix seconds>`.

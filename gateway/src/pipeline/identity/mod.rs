@@ -55,16 +55,17 @@ impl VisitorId {
     ) {
         let own = event.text(field::CLIENT_ID).filter(|own| !own.is_empty());
         let known = browser.cookie(self.rule.name()).and_then(Fpid::parse);
-        let adopted = || self.linked(event, now).filter(|_| self.rule.is_set());
+        let found = known.or_else(|| self.linked(event, now).filter(|_| self.rule.is_set()));
         let made = || {
-            let random = browser.random(self.rule.name());
+            let random = browser.random().visitor_id;
             let made = own.map_or(Fpid::new(random, now), |own| Fpid::made_from(own, random, now));
             self.rule.is_set().then_some(made)
         };
-        let Some(fpid) = known.or_else(adopted).or_else(made) else {
+        let Some(fpid) = found.or_else(made) else {
             return;
         };
-        let own_stays = self.migrates && own.is_some_and(|own| fpid.is_made_from(own));
+        // A new one was made from it just now.
+        let own_stays = self.migrates && own.is_some_and(|own| found.is_none() || fpid.is_made_from(own));
         if !own_stays {
             let client_id = fpid.client_id();
             if let Some(own) = own.filter(|own| *own != client_id).map(str::to_owned) {

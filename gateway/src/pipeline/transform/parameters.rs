@@ -5,7 +5,11 @@ use tagfleet_expressions::{Map, Value};
 
 /// A set of parameters, as a tree of names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Parameters(Vec<(Box<str>, Part)>);
+pub struct Parameters {
+    names: Vec<(Box<str>, Part)>,
+    /// One bit for each name, by [`bit`]: most fields of an event have none of them.
+    bits: u64,
+}
 
 /// What of a field a set of parameters names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,14 +38,17 @@ impl Parameters {
             Some((first, rest)) => (first, Some(rest)),
             None => (path, None),
         };
-        let index = match self.0.iter().position(|(name, _)| **name == *first) {
+        let index = match self.names.iter().position(|(name, _)| **name == *first) {
             Some(index) => index,
             None => {
-                self.0.push((first.into(), Part::Below(Self::default())));
-                self.0.len() - 1
+                self.bits |= bit(first);
+                self.names.push((first.into(), Part::Below(Self::default())));
+                self.names.len() - 1
             }
         };
-        let Some((_, part)) = self.0.get_mut(index) else { return };
+        let Some((_, part)) = self.names.get_mut(index) else {
+            return;
+        };
         match (part, rest) {
             (part, None) => *part = Part::Whole,
             (Part::Below(below), Some(rest)) => below.insert(rest),
@@ -51,7 +58,7 @@ impl Parameters {
 
     /// The names of the fields of the event that these parameters are, or are below.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| &**name)
+        self.names.iter().map(|(name, _)| &**name)
     }
 
     /// Whether all of a field is named.
@@ -62,7 +69,10 @@ impl Parameters {
 
     /// What is named of a field. A name with dots in it, as a sender may choose, is the parameter that is written so.
     fn find(&self, name: &str) -> Option<&Part> {
-        if let Some((_, part)) = self.0.iter().find(|(known, _)| **known == *name) {
+        if self.bits & bit(name) == 0 {
+            return None;
+        }
+        if let Some((_, part)) = self.names.iter().find(|(known, _)| **known == *name) {
             return Some(part);
         }
         let (first, rest) = name.split_once('.')?;
@@ -113,6 +123,11 @@ impl Parameters {
             Some(Part::Below(below)) => for_each_object(value, &mut |object| below.for_each_leaf(object, visit)),
         }
     }
+}
+
+/// The bit of a name, by its first byte: a name with dots in it has that of its part before the first one.
+fn bit(name: &str) -> u64 {
+    1 << (name.bytes().next().unwrap_or(b'.') % 64)
 }
 
 /// Calls `visit` for every value in `value` that is no object and no list; `name` is the field that it stands in.
@@ -195,5 +210,22 @@ fn has_content(value: &Value<'_>) -> bool {
         Value::Map(fields) => !fields.is_empty(),
         Value::List(elements) => elements.iter().any(has_content),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A field that the bits rule out is none of the parameters.
+        #[test]
+        fn the_bits_hide_no_field(names in prop::collection::vec("[ab\u{e9}.]{0,4}", 0..4), field in "[ab\u{e9}.]{0,5}") {
+            let parameters = Parameters::new(names.iter().map(String::as_str));
+            let without_bits = Parameters { bits: u64::MAX, ..parameters.clone() };
+            prop_assert_eq!(parameters.find(&field), without_bits.find(&field));
+        }
     }
 }

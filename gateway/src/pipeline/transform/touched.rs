@@ -85,7 +85,7 @@ impl Touched {
     fn covers(&self, name: &str, is_flag: bool) -> bool {
         let removed =
             self.hidden.contains(name) || self.allowed.as_ref().is_some_and(|allowed| !allowed.contains(name));
-        let everywhere = self.redacted_everywhere && !redact::SPARED.contains(&name);
+        let everywhere = self.redacted_everywhere && !redact::is_spared(name);
         removed || !is_flag && (everywhere || self.redacted.contains(name))
     }
 

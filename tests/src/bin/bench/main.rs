@@ -35,6 +35,10 @@ use crate::{
     server::{Kind, Server},
 };
 
+/// The gateway's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Parser)]
 #[command(
     name = "scripts/bench",
@@ -50,6 +54,9 @@ struct Settings {
     /// Connections, each with one hit under way; with few, what is measured is how long a sync takes.
     #[arg(long, default_value_t = 128)]
     connections: u32,
+    /// Only what privacy costs; printed, and written nowhere.
+    #[arg(long)]
+    privacy: bool,
     /// Where to write; default: docs/benchmarks.md.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -90,12 +97,37 @@ impl Settings {
         run
     }
 
-    /// The gateway's rate at full speed with these lines of the container's `spec`; `buffer.memory`.
-    fn with(&self, spec: &str) -> f64 {
+    /// The gateway at full speed with these lines of the container's `spec`.
+    fn with(&self, kind: Kind, spec: &str) -> Run {
         let nobody = format!("http://{}/", ports::free());
         let delivery = "  delivery: {retry: {initialBackoff: 60s}}";
-        let server = Server::gateway_with(Kind::Memory, spec, &[nobody], delivery);
-        self.load(&server, &["--max"]).report.rate
+        let server = Server::gateway_with(kind, spec, &[nobody], delivery);
+        self.load(&server, &["--max"])
+    }
+
+    /// What privacy costs: each step by itself, and all of them at full speed.
+    fn privacy(&self) -> Privacy {
+        println!("Privacy:");
+        let steps = privacy::steps(self.rounds);
+        let everything = [Kind::Memory, Kind::Disk].map(|kind| {
+            let pair = || Everything {
+                without: self.with(kind, privacy::NOTHING),
+                with: self.with(kind, privacy::ALL),
+            };
+            let pairs = (0..self.rounds).map(|_| pair()).inspect(|pair| {
+                println!(
+                    "  {:<26} {:>7.0} hits/s, {:.1} us of CPU a hit without any; {:.0} hits/s, {:.1} us with all: {:.2}",
+                    kind.name(),
+                    pair.without.report.rate,
+                    pair.without.us_per_hit,
+                    pair.with.report.rate,
+                    pair.with.us_per_hit,
+                    pair.kept()
+                );
+            });
+            (kind, pairs.collect())
+        });
+        Privacy { steps, everything }
     }
 
     /// A fresh server at a fixed rate.
@@ -178,8 +210,21 @@ struct Delivered {
 /// What privacy costs.
 struct Privacy {
     steps: privacy::StepCosts,
-    /// Hits a second without any step and with all of them, round by round.
-    everything: Vec<(f64, f64)>,
+    /// The gateway without any step and with all of them, round by round.
+    everything: [(Kind, Vec<Everything>); 2],
+}
+
+/// Full speed without any step of privacy, and right after it with all of them.
+struct Everything {
+    without: Run,
+    with: Run,
+}
+
+impl Everything {
+    /// What is left of the rate.
+    fn kept(&self) -> f64 {
+        self.with.report.rate / self.without.report.rate
+    }
 }
 
 /// A gateway's runs, each with the nginx run before it.
@@ -223,6 +268,10 @@ impl Latencies {
 fn main() {
     let settings = Settings::parse();
     let load_before = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    if settings.privacy {
+        settings.privacy();
+        return;
+    }
 
     println!("Full speed, {} connections:", settings.connections);
     let mut pairs = [Kind::Memory, Kind::Disk].map(|kind| Pairs { kind, runs: Vec::new() });
@@ -251,12 +300,7 @@ fn main() {
             .collect();
         (destinations, runs)
     });
-    println!("Privacy:");
-    let steps = privacy::steps(settings.rounds);
-    let everything: Vec<(f64, f64)> = (0..settings.rounds)
-        .map(|_| (settings.with(privacy::NOTHING), settings.with(privacy::ALL)))
-        .inspect(|(without, with)| println!("  without any: {without:.0} hits/s, with all: {with:.0} hits/s"))
-        .collect();
+    let privacy = settings.privacy();
     println!("Memory:");
     let (idle, peak) = settings.memory();
 
@@ -266,7 +310,7 @@ fn main() {
         &pairs,
         &latencies,
         &delivered,
-        &Privacy { steps, everything },
+        &privacy,
         (idle, peak),
     );
     let out = settings

@@ -13,15 +13,25 @@ const LENGTHS: &str = concat!(
     "SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30 ",
 );
 
+/// Bytes of the shortest number: Norway's.
+pub(super) const SHORTEST: usize = 15;
+
 /// Finds IBANs whose check digits are right, in groups or without.
 pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
     let bytes = text.as_bytes();
     let mut at = 0;
     let mut in_word = false;
-    while let Some((here, length)) = sign(bytes, at) {
-        let begins = matches!(here, Sign::Letter(_)) && !in_word;
+    while let Some(&byte) = bytes.get(at) {
+        // Nearly every byte stands for itself.
+        let (is_letter, is_word, length) = if byte.is_ascii() && byte != b'%' {
+            (byte.is_ascii_alphabetic(), byte.is_ascii_alphanumeric(), 1)
+        } else {
+            let Some((here, length)) = sign(bytes, at) else { return };
+            (matches!(here, Sign::Letter(_)), here.is_word(), length)
+        };
+        let begins = is_letter && !in_word;
         // An IBAN ends in a digit or a letter, too.
-        in_word = here.is_word();
+        in_word = is_word;
         match begins.then(|| number(bytes, at)).flatten() {
             Some(end) => {
                 found.push(at..end);

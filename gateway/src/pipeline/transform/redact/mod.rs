@@ -14,25 +14,28 @@ use std::{borrow::Cow, ops::Range};
 use tagfleet_crds::tagging_container::{Redact, RedactPattern};
 use tagfleet_expressions::{Map, Value};
 
-use self::{numbers::Wanted, query::Names};
+use self::{numbers::Wanted, query::Names, scan::Bytes};
 use super::parameters::{Parameters, for_each_leaf};
 use crate::event::field;
 
 /// What stands where something was.
 pub const REDACTED: &str = "[redacted]";
 
-/// The fields that are not looked into unless they are named: identifiers by intent, which are excluded or hashed, and what
+/// Whether a field is not looked into unless it is named: identifiers by intent, which are excluded or hashed, and what
 /// every event needs.
-pub(super) const SPARED: [&str; 8] = [
-    field::USER_DATA,
-    field::CLIENT_ID,
-    field::USER_ID,
-    field::COOKIES,
-    field::CLICK_IDS,
-    field::EVENT_NAME,
-    field::EVENT_ID,
-    field::TIMESTAMP_MS,
-];
+pub(super) fn is_spared(name: &str) -> bool {
+    matches!(
+        name,
+        field::USER_DATA
+            | field::CLIENT_ID
+            | field::USER_ID
+            | field::COOKIES
+            | field::CLICK_IDS
+            | field::EVENT_NAME
+            | field::EVENT_ID
+            | field::TIMESTAMP_MS
+    )
+}
 
 /// Digits of the shortest number that is looked for.
 const FEWEST_DIGITS: usize = 8;
@@ -44,7 +47,7 @@ pub struct Redaction {
     iban: bool,
     numbers: Wanted,
     query: Names,
-    /// Where it looks; everywhere but in [`SPARED`] when none.
+    /// Where it looks; everywhere but in what [`is_spared`] when none.
     parameters: Option<Parameters>,
 }
 
@@ -66,7 +69,7 @@ impl Redaction {
         }
     }
 
-    /// The fields that it looks into; none when it is all but [`SPARED`].
+    /// The fields that it looks into; none when it is all but what [`is_spared`].
     #[must_use]
     pub fn parameters(&self) -> Option<&Parameters> {
         self.parameters.as_ref()
@@ -84,7 +87,7 @@ impl Redaction {
         match &self.parameters {
             Some(parameters) => parameters.for_each_leaf(fields, &mut redact),
             None => {
-                for (name, value) in fields.iter_mut().filter(|(name, _)| !SPARED.contains(name)) {
+                for (name, value) in fields.iter_mut().filter(|(name, _)| !is_spared(name)) {
                     for_each_leaf(name, value, &mut redact);
                 }
             }
@@ -94,21 +97,19 @@ impl Redaction {
     /// The text without what is redacted; none when there is nothing of that in it.
     #[must_use]
     pub fn redacted(&self, text: &str) -> Option<String> {
+        let bytes = Bytes::of(text);
         let mut found = Vec::new();
-        if !self.query.is_empty() {
+        if !self.query.is_empty() && (bytes.equals || bytes.percent) {
             self.query.find(text, &mut found);
         }
-        if self.email {
+        if self.email && (bytes.at || bytes.percent) {
             email::find(text, &mut found);
         }
-        if self.iban || self.numbers.card || self.numbers.phone {
-            let digits = text.bytes().filter(u8::is_ascii_digit).take(FEWEST_DIGITS).count();
-            if digits == FEWEST_DIGITS {
-                numbers::find(text, self.numbers, &mut found);
-            }
-            if self.iban && digits > 1 {
-                iban::find(text, &mut found);
-            }
+        if (self.numbers.card || self.numbers.phone) && bytes.digits >= FEWEST_DIGITS {
+            numbers::find(text, self.numbers, &mut found);
+        }
+        if self.iban && bytes.digits >= 2 && text.len() >= iban::SHORTEST {
+            iban::find(text, &mut found);
         }
         (!found.is_empty()).then(|| replaced(text, found))
     }

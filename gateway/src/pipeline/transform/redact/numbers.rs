@@ -21,9 +21,23 @@ const MAX_GROUPS: usize = 12;
 #[derive(Clone, Debug)]
 struct Group {
     at: Range<usize>,
-    digits: Vec<u8>,
+    digits: Digits,
     /// What stands before it, behind the group before.
-    before: Vec<Sign>,
+    before: Between,
+}
+
+/// How many digits there are, and the first of them: as many as any number has.
+#[derive(Clone, Debug, Default)]
+struct Digits {
+    count: usize,
+    first: [u8; CARD_DIGITS.end],
+}
+
+/// The last signs between two groups.
+#[derive(Clone, Debug, Default)]
+struct Between {
+    count: usize,
+    signs: [Option<Sign>; MAX_BETWEEN],
 }
 
 /// Which numbers are looked for.
@@ -37,51 +51,71 @@ pub(super) struct Wanted {
 
 /// Finds the numbers that are wanted.
 pub(super) fn find(text: &str, wanted: Wanted, found: &mut Vec<Range<usize>>) {
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(run) = next_run(bytes, &mut at) {
+    if may_hold_one(text.as_bytes()) {
+        find_all(text.as_bytes(), wanted, found);
+    }
+}
+
+fn find_all(text: &[u8], wanted: Wanted, found: &mut Vec<Range<usize>>) {
+    let (mut at, mut run) = (0, Vec::new());
+    while next_run(text, &mut at, &mut run) {
         if wanted.card {
-            cards(bytes, &run, found);
+            cards(text, &run, found);
         }
         if wanted.phone {
-            phones(bytes, &run, found);
+            phones(text, &run, found);
         }
     }
 }
 
-/// The next groups of digits that have nothing but a few signs between them, from `at` on, which then stands behind them.
-fn next_run(text: &[u8], at: &mut usize) -> Option<Vec<Group>> {
-    let mut groups: Vec<Group> = Vec::new();
-    let mut before = Vec::new();
+/// Whether so many digits as the shortest number has stand anywhere with nothing between them that parts numbers for sure.
+fn may_hold_one(text: &[u8]) -> bool {
+    let mut digits = 0;
+    for byte in text {
+        match byte {
+            b'0'..=b'9' => digits += 1,
+            // It may stand for anything.
+            b'%' => return true,
+            b' ' | b'\t' | b'-' | b'(' | b')' | b'.' | b'/' | b'+' | 0x80.. => {}
+            _ => digits = 0,
+        }
+        if digits == PHONE_DIGITS.start {
+            return true;
+        }
+    }
+    false
+}
+
+/// Reads the next groups of digits that have nothing but a few signs between them, from `at` on, which then stands behind
+/// them. Whether there are any.
+fn next_run(text: &[u8], at: &mut usize, groups: &mut Vec<Group>) -> bool {
+    groups.clear();
+    let mut before = Between::default();
     while let Some((here, length)) = sign(text, *at) {
         match here {
             Sign::Digit(_) => {
                 let group = group(text, at, std::mem::take(&mut before));
                 groups.push(group);
             }
-            Sign::Space | Sign::Dash | Sign::Other(b'(' | b')' | b'.' | b'/' | b'+') if before.len() < MAX_BETWEEN => {
-                before.push(here);
-                *at += length;
-            }
-            // Of many signs before the first digit, the last ones count.
-            Sign::Space | Sign::Dash | Sign::Other(b'(' | b')' | b'.' | b'/' | b'+') if groups.is_empty() => {
-                before.remove(0);
+            Sign::Space | Sign::Dash | Sign::Other(b'(' | b')' | b'.' | b'/' | b'+')
+                if groups.is_empty() || before.count < MAX_BETWEEN =>
+            {
                 before.push(here);
                 *at += length;
             }
             _ if groups.is_empty() => {
-                before.clear();
+                before = Between::default();
                 *at += length;
             }
-            _ => return Some(groups),
+            _ => return true,
         }
     }
-    (!groups.is_empty()).then_some(groups)
+    !groups.is_empty()
 }
 
-fn group(text: &[u8], at: &mut usize, before: Vec<Sign>) -> Group {
+fn group(text: &[u8], at: &mut usize, before: Between) -> Group {
     let start = *at;
-    let mut digits = Vec::new();
+    let mut digits = Digits::default();
     while let Some((Sign::Digit(digit), length)) = sign(text, *at) {
         digits.push(digit);
         *at += length;
@@ -90,6 +124,48 @@ fn group(text: &[u8], at: &mut usize, before: Vec<Sign>) -> Group {
         at: start..*at,
         digits,
         before,
+    }
+}
+
+impl Digits {
+    fn push(&mut self, digit: u8) {
+        if let Some(slot) = self.first.get_mut(self.count) {
+            *slot = digit;
+        }
+        self.count += 1;
+    }
+
+    /// All of them, if there are no more than any number has, else the first.
+    fn first(&self) -> &[u8] {
+        self.first.get(..self.count).unwrap_or(&self.first)
+    }
+}
+
+impl Between {
+    /// Adds a sign; of many the last ones are kept.
+    fn push(&mut self, sign: Sign) {
+        if self.count == MAX_BETWEEN {
+            self.signs.rotate_left(1);
+            self.count -= 1;
+        }
+        if let Some(slot) = self.signs.get_mut(self.count) {
+            *slot = Some(sign);
+        }
+        self.count += 1;
+    }
+
+    /// The signs from right to left.
+    fn from_right(&self) -> impl Iterator<Item = Sign> {
+        self.signs.iter().rev().flatten().copied()
+    }
+
+    fn contains(&self, sign: Sign) -> bool {
+        self.signs.contains(&Some(sign))
+    }
+
+    /// The sign, if it is a single one.
+    fn single(&self) -> Option<Sign> {
+        self.signs.first().copied().flatten().filter(|_| self.count == 1)
     }
 }
 
@@ -105,18 +181,20 @@ fn cards(text: &[u8], run: &[Group], found: &mut Vec<Range<usize>>) {
 
 /// How many groups the longest card number takes that begins with the first one; 0 if there is none.
 fn card(text: &[u8], run: &[Group]) -> usize {
-    let mut digits: Vec<u8> = Vec::with_capacity(CARD_DIGITS.end);
+    let mut digits = Digits::default();
     let mut longest = 0;
     if run.first().is_none_or(|group| is_joined_before(text, group.at.start)) {
         return longest;
     }
     for (index, group) in run.iter().take(MAX_GROUPS).enumerate() {
-        let parted = matches!(group.before.as_slice(), [Sign::Space | Sign::Dash]);
-        if index > 0 && !parted || digits.len() + group.digits.len() >= CARD_DIGITS.end {
+        let parted = matches!(group.before.single(), Some(Sign::Space | Sign::Dash));
+        if index > 0 && !parted || digits.count + group.digits.count >= CARD_DIGITS.end {
             break;
         }
-        digits.extend_from_slice(&group.digits);
-        let is_card = CARD_DIGITS.contains(&digits.len()) && is_issued(&digits) && luhn(&digits);
+        for digit in group.digits.first() {
+            digits.push(*digit);
+        }
+        let is_card = CARD_DIGITS.contains(&digits.count) && is_issued(digits.first()) && luhn(digits.first());
         if is_card && !is_joined(text, group.at.end) {
             longest = index + 1;
         }
@@ -186,7 +264,7 @@ fn start_of(text: &[u8], run: &[Group]) -> Option<(usize, bool)> {
     let group = run.first()?;
     let mut start = group.at.start;
     let mut plus = false;
-    for sign in group.before.iter().rev() {
+    for sign in group.before.from_right() {
         match sign {
             Sign::Other(b'+') => plus = true,
             Sign::Other(b'(') => {}
@@ -213,7 +291,7 @@ fn place_before(text: &[u8], at: usize) -> usize {
 /// `+49 171 1234567`, `+4917112345678`, `0049 171 1234567`: as many groups as one number can have.
 fn international(text: &[u8], run: &[Group], plus: bool) -> Option<usize> {
     // A number padded with zeros is shorter than one with an exchange's prefix and a country's code.
-    let (prefix, enough) = match run.first()?.digits.as_slice() {
+    let (prefix, enough) = match run.first()?.digits.first() {
         [1..=9, ..] if plus => (0, PHONE_DIGITS.start),
         [0, 0, 1..=9, ..] if !plus => (2, 10),
         _ => return None,
@@ -226,8 +304,8 @@ fn longest(text: &[u8], run: &[Group], wanted: Range<usize>) -> Option<usize> {
     let mut digits = 0;
     let mut longest = None;
     for (index, group) in run.iter().take(MAX_GROUPS).enumerate() {
-        let is_another = index > 0 && group.before.contains(&Sign::Other(b'+'));
-        digits += group.digits.len();
+        let is_another = index > 0 && group.before.contains(Sign::Other(b'+'));
+        digits += group.digits.count;
         if is_another || digits >= wanted.end {
             break;
         }
@@ -240,12 +318,12 @@ fn longest(text: &[u8], run: &[Group], wanted: Range<usize>) -> Option<usize> {
 
 /// `(415) 555-2671`, `415-555-2671`, `1 415 555 2671`: area and exchange begin with 2 to 9 (North American Numbering Plan).
 fn north_american(text: &[u8], run: &[Group]) -> Option<usize> {
-    let country = usize::from(run.first()?.digits == [1]);
+    let country = usize::from(run.first()?.digits.first() == [1]);
     let [area, exchange, line, ..] = run.get(country..)? else {
         return None;
     };
-    let is_three = |group: &Group| matches!(group.digits.as_slice(), [2..=9, _, _]);
-    let is_number = is_three(area) && is_three(exchange) && line.digits.len() == 4 && !is_joined(text, line.at.end);
+    let is_three = |group: &Group| matches!(group.digits.first(), [2..=9, _, _]);
+    let is_number = is_three(area) && is_three(exchange) && line.digits.count == 4 && !is_joined(text, line.at.end);
     is_number.then_some(country + 3)
 }
 
@@ -253,8 +331,9 @@ fn north_american(text: &[u8], run: &[Group]) -> Option<usize> {
 /// middle of a code with dashes it is part of that.
 fn with_trunk(text: &[u8], run: &[Group]) -> Option<usize> {
     let first = run.first()?;
-    let begins = matches!(first.digits.as_slice(), [0, 1..=9, ..]) && first.digits.len() <= AREA_DIGITS;
-    let in_code = first.before == [Sign::Dash] && is_joined_before(text, place_before(text, first.at.start));
+    let begins = matches!(first.digits.first(), [0, 1..=9, ..]) && first.digits.count <= AREA_DIGITS;
+    let in_code =
+        first.before.single() == Some(Sign::Dash) && is_joined_before(text, place_before(text, first.at.start));
     if !begins || in_code || is_date(run) {
         return None;
     }
@@ -269,6 +348,30 @@ fn is_time(text: &[u8], run: &[Group], groups: usize) -> bool {
 
 /// `31.12.2026`, `12/31/2026`.
 fn is_date(run: &[Group]) -> bool {
-    let lengths = run.iter().take(3).map(|group| group.digits.len());
+    let lengths = run.iter().take(3).map(|group| group.digits.count);
     lengths.eq([2, 2, 4])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Where a first look says that there is no number, there is none.
+        #[test]
+        fn the_first_look_hides_none(
+            before in "[a-z0-9 ().:/+%_\u{a0}-]{0,12}",
+            number in "(\\+49|%2B49|0049|0|\\(415\\) |4111|4)([0-9]|%3[0-9]|[ ./-]|\u{a0}|%20|%2D|\u{2013}){5,24}",
+            after in "[a-z0-9 ().:/+%_-]{0,12}",
+        ) {
+            let text = format!("{before}{number}{after}");
+            let wanted = Wanted { card: true, phone: true };
+            let (mut found, mut all) = (Vec::new(), Vec::new());
+            find(&text, wanted, &mut found);
+            find_all(text.as_bytes(), wanted, &mut all);
+            prop_assert_eq!(found, all);
+        }
+    }
 }
