@@ -242,7 +242,7 @@ fn the_right_alerts_fire_while_vendors_fail_and_clear_by_the_runbooks() {
         space.wait_for_condition(
             &format!("destination/{destination}"),
             "Accepted",
-            ("True", "Valid"),
+            ("True", "Accepted"),
             PATIENCE,
         );
     }
