@@ -29,7 +29,7 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
             let Some((here, length)) = sign(bytes, at) else { return };
             (matches!(here, Sign::Letter(_)), here.is_word(), length)
         };
-        let begins = is_letter && !in_word;
+        let begins = is_letter && !in_word && !is_longer_word(bytes, at);
         // An IBAN ends in a digit or a letter, too.
         in_word = is_word;
         match begins.then(|| number(bytes, at)).flatten() {
@@ -40,6 +40,12 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
             None => at += length,
         }
     }
+}
+
+/// Whether a word of three letters or more begins here, as most do.
+fn is_longer_word(text: &[u8], at: usize) -> bool {
+    let next = text.get(at + 1..at + 3).unwrap_or_default();
+    next.len() == 2 && next.iter().all(u8::is_ascii_alphabetic)
 }
 
 /// Where the IBAN ends that begins here, if there is one.

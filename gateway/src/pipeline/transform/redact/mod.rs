@@ -37,6 +37,9 @@ pub(super) fn is_spared(name: &str) -> bool {
     )
 }
 
+/// Bytes of the shortest text that holds anything: `?a=b`.
+const SHORTEST: usize = 4;
+
 /// Digits of the shortest number that is looked for.
 const FEWEST_DIGITS: usize = 8;
 
@@ -77,7 +80,7 @@ impl Redaction {
 
     /// Redacts the texts of an event.
     pub fn apply(&self, fields: &mut Map<'_>) {
-        let mut redact = |_: &str, value: &mut Value<'_>| {
+        let redact = |value: &mut Value<'_>| {
             if let Value::String(text) = value
                 && let Some(clean) = self.redacted(text)
             {
@@ -85,10 +88,13 @@ impl Redaction {
             }
         };
         match &self.parameters {
-            Some(parameters) => parameters.for_each_leaf(fields, &mut redact),
+            Some(parameters) => parameters.for_each_leaf(fields, &mut |_, leaf| redact(leaf)),
             None => {
                 for (name, value) in fields.iter_mut().filter(|(name, _)| !is_spared(name)) {
-                    for_each_leaf(name, value, &mut redact);
+                    match value {
+                        Value::List(_) | Value::Map(_) => for_each_leaf(name, value, &mut |_, leaf| redact(leaf)),
+                        leaf => redact(leaf),
+                    }
                 }
             }
         }
@@ -97,6 +103,9 @@ impl Redaction {
     /// The text without what is redacted; none when there is nothing of that in it.
     #[must_use]
     pub fn redacted(&self, text: &str) -> Option<String> {
+        if text.len() < SHORTEST {
+            return None;
+        }
         let bytes = Bytes::of(text);
         let mut found = Vec::new();
         if !self.query.is_empty() && (bytes.equals || bytes.percent) {

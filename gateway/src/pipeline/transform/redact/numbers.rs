@@ -69,22 +69,43 @@ fn find_all(text: &[u8], wanted: Wanted, found: &mut Vec<Range<usize>>) {
 }
 
 /// Whether so many digits as the shortest number has stand anywhere with nothing between them that parts numbers for sure.
+/// What is percent-encoded may stand for anything.
 fn may_hold_one(text: &[u8]) -> bool {
-    let mut digits = 0;
+    let (mut digits, mut most, mut is_encoded) = (0, 0, false);
     for byte in text {
-        match byte {
-            b'0'..=b'9' => digits += 1,
-            // It may stand for anything.
-            b'%' => return true,
-            b' ' | b'\t' | b'-' | b'(' | b')' | b'.' | b'/' | b'+' | 0x80.. => {}
-            _ => digits = 0,
-        }
-        if digits == PHONE_DIGITS.start {
-            return true;
-        }
+        // By a table, without a branch that depends on the text.
+        let kind = KINDS.get(usize::from(*byte)).copied().unwrap_or_default();
+        digits = (digits + kind.digit) & kind.kept;
+        most = digits.max(most);
+        is_encoded |= *byte == b'%';
     }
-    false
+    most >= PHONE_DIGITS.start || is_encoded
 }
+
+/// What a byte makes of the count of digits: so many more, and whether any is kept.
+#[derive(Clone, Copy, Default)]
+struct Kind {
+    digit: usize,
+    kept: usize,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind { digit: 0, kept: 0 }; 256];
+    let mut rest = kinds.as_mut_slice();
+    let mut byte = 0_u8;
+    while let Some((kind, behind)) = rest.split_first_mut() {
+        let is_between = matches!(byte, b' ' | b'\t' | b'-' | b'(' | b')' | b'.' | b'/' | b'+' | 0x80..);
+        kind.digit = byte.is_ascii_digit() as usize;
+        kind.kept = if is_between || byte.is_ascii_digit() {
+            usize::MAX
+        } else {
+            0
+        };
+        byte = byte.wrapping_add(1);
+        rest = behind;
+    }
+    kinds
+};
 
 /// Reads the next groups of digits that have nothing but a few signs between them, from `at` on, which then stands behind
 /// them. Whether there are any.
