@@ -79,7 +79,9 @@ impl<'r> Browser<'r> {
     /// What the ids that are made for this hit are made of: the same for all of its events.
     pub(super) fn random(&self) -> &Random {
         self.random.get_or_init(|| {
-            let [visitor_id, meta, tiktok, snap] = rand::random();
+            let mut bytes = [[0; ID_BYTES]; 4];
+            rand::fill(bytes.as_flattened_mut());
+            let [visitor_id, meta, tiktok, snap] = bytes;
             Random {
                 visitor_id,
                 meta,
