@@ -13,7 +13,9 @@ const LENGTHS: &str = concat!(
     "SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30 ",
 );
 
-/// Bytes of the shortest number: Norway's.
+/// Digits of every number: those behind its country.
+pub(super) const CHECK_DIGITS: usize = 2;
+/// Characters of the shortest number: Norway's.
 pub(super) const SHORTEST: usize = 15;
 
 /// Finds IBANs whose check digits are right, in groups or without.

@@ -14,7 +14,11 @@ use std::{borrow::Cow, ops::Range};
 use tagfleet_crds::tagging_container::{Redact, RedactPattern};
 use tagfleet_expressions::{Map, Value};
 
-use self::{numbers::Wanted, query::Names, scan::Bytes};
+use self::{
+    numbers::Wanted,
+    query::Names,
+    scan::{Bytes, Together},
+};
 use super::parameters::{Parameters, for_each_leaf};
 use crate::event::field;
 
@@ -39,9 +43,6 @@ pub(super) fn is_spared(name: &str) -> bool {
 
 /// Bytes of the shortest text that holds anything: `?a=b`.
 const SHORTEST: usize = 4;
-
-/// Digits of the shortest number that is looked for.
-const FEWEST_DIGITS: usize = 8;
 
 /// A compiled `redact`.
 #[derive(Clone, Debug)]
@@ -100,6 +101,10 @@ impl Redaction {
         }
     }
 
+    fn looks_for_digits(&self) -> bool {
+        self.iban || self.numbers.card || self.numbers.phone
+    }
+
     /// The text without what is redacted; none when there is nothing of that in it.
     #[must_use]
     pub fn redacted(&self, text: &str) -> Option<String> {
@@ -114,11 +119,14 @@ impl Redaction {
         if self.email && (bytes.at || bytes.percent) {
             email::find(text, &mut found);
         }
-        if (self.numbers.card || self.numbers.phone) && bytes.digits >= FEWEST_DIGITS {
-            numbers::find(text, self.numbers, &mut found);
-        }
-        if self.iban && bytes.digits >= 2 && text.len() >= iban::SHORTEST {
-            iban::find(text, &mut found);
+        if bytes.digits >= iban::CHECK_DIGITS && self.looks_for_digits() {
+            let together = Together::of(text, bytes);
+            if (self.numbers.card || self.numbers.phone) && together.digits >= numbers::FEWEST_DIGITS {
+                numbers::find(text, self.numbers, &mut found);
+            }
+            if self.iban && together.characters >= iban::SHORTEST {
+                iban::find(text, &mut found);
+            }
         }
         (!found.is_empty()).then(|| replaced(text, found))
     }
