@@ -1,4 +1,5 @@
-//! What was found out about a visitor's user agent, remembered for the next hit: a site's visitors have few different ones.
+//! What was found out about a text of a request, remembered for the next hit: a site's visitors have few different user
+//! agents, and ask few hosts.
 
 use std::num::NonZeroUsize;
 
@@ -6,7 +7,7 @@ use lru::LruCache;
 
 /// How many answers each thread keeps.
 const ENTRIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
-/// Longer texts are no browser's, and are not kept: with [`ENTRIES`] this bounds what senders can make a thread hold.
+/// Longer texts are no browser's or host's, and are not kept: with [`ENTRIES`] this bounds what senders can make a thread hold.
 const MAX_KEY_BYTES: usize = 512;
 
 /// Answers by text, the least recently asked for dropped first. Meant for a `thread_local`, so that no core waits for another.

@@ -5,7 +5,7 @@ mod list;
 use std::cell::RefCell;
 
 use http::{
-    HeaderMap,
+    HeaderMap, HeaderName,
     header::{ACCEPT_LANGUAGE, USER_AGENT},
 };
 use tagfleet_expressions::{Map, Value};
@@ -71,7 +71,12 @@ const MAX_AGENT_BYTES: usize = 1024;
 
 /// The headers by which browsers say that nobody looks at the page yet: <https://wicg.github.io/nav-speculation/prefetch.html>,
 /// and before that Chrome's, Firefox's and Safari's own.
-const PURPOSES: [&str; 4] = ["sec-purpose", "purpose", "x-moz", "x-purpose"];
+static PURPOSES: [HeaderName; 4] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-moz"),
+    HeaderName::from_static("x-purpose"),
+];
 const AHEAD: [&[u8]; 3] = [b"prefetch", b"prerender", b"preview"];
 
 thread_local! {
@@ -133,7 +138,7 @@ fn is_browsers(agent: &[u8]) -> bool {
 
 fn is_fetched_ahead(headers: &HeaderMap) -> bool {
     let says = |value: &[u8], word: &[u8]| value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
-    let values = PURPOSES.iter().filter_map(|name| headers.get(*name));
+    let values = PURPOSES.iter().filter_map(|name| headers.get(name));
     values.into_iter().any(|value| {
         let value = value.as_bytes();
         let value = value.get(..64).unwrap_or(value);

@@ -1,12 +1,18 @@
 //! What a visitor's browser brings along to have cookies set, found once for a hit, however many events it brings.
 
-use std::{borrow::Cow, cell::OnceCell};
+use std::{
+    borrow::Cow,
+    cell::{OnceCell, RefCell},
+};
 
 use http::header;
 use tagfleet_expressions::{Map, Value};
 
 use super::fpid::ID_BYTES;
-use crate::ingest::{HitRequest, cookies, cors};
+use crate::{
+    ingest::{HitRequest, cookies, cors},
+    pipeline::remembered::Remembered,
+};
 
 /// A host's name is no longer (RFC 1035 section 2.3.4).
 const MAX_HOST_BYTES: usize = 253;
@@ -43,7 +49,7 @@ impl<'r> Browser<'r> {
     pub fn of(request: &HitRequest<'r>) -> Self {
         let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.map(host_name).unwrap_or_default();
-        let domain_at = cors::registrable_domain(&host).map(|domain| host.len() - domain.len());
+        let domain_at = domain_at(&host);
         Self {
             cookies: cookies::tracking(request.headers, request.read_cookies),
             host,
@@ -79,7 +85,9 @@ impl<'r> Browser<'r> {
     /// What the ids that are made for this hit are made of: the same for all of its events.
     pub(super) fn random(&self) -> &Random {
         self.random.get_or_init(|| {
-            let [visitor_id, meta, tiktok, snap] = rand::random();
+            let mut bytes = [[0; ID_BYTES]; 4];
+            rand::fill(bytes.as_flattened_mut());
+            let [visitor_id, meta, tiktok, snap] = bytes;
             Random {
                 visitor_id,
                 meta,
@@ -88,6 +96,19 @@ impl<'r> Browser<'r> {
             }
         })
     }
+}
+
+thread_local! {
+    static DOMAINS: RefCell<Remembered<Option<usize>>> = RefCell::default();
+}
+
+/// Where the registrable domain begins in a host's name, found once for each name that a thread meets.
+fn domain_at(host: &str) -> Option<usize> {
+    let find = || cors::registrable_domain(host).map(|domain| host.len() - domain.len());
+    DOMAINS.with(|domains| match domains.try_borrow_mut() {
+        Ok(mut domains) => domains.answer(host.as_bytes(), find),
+        Err(_) => find(),
+    })
 }
 
 /// The name in a Host header, lower case; empty if a cookie's `Domain` cannot be made of it.

@@ -13,6 +13,9 @@ use ring::hmac;
 pub(super) const ID_BYTES: usize = 32;
 const SALT_BYTES: usize = 8;
 
+/// Bytes of a usual cookie.
+const COOKIE_BYTES: usize = 80;
+
 /// The characters of base64 that Google writes in percent-encoding.
 const ENCODED: &AsciiSet = &CONTROLS.add(b'+').add(b'/').add(b'=');
 
@@ -69,9 +72,15 @@ impl Fpid {
 
     /// The cookie's value. `labels`: those of the domain that it is set on.
     pub(super) fn cookie(&self, labels: usize) -> String {
+        let mut value = String::with_capacity(COOKIE_BYTES);
+        value.push_str("FPID2.");
+        value.push_str(&labels.to_string());
+        value.push('.');
         let id = BASE64_STANDARD.encode(self.id);
-        let id = utf8_percent_encode(&id, ENCODED);
-        format!("FPID2.{labels}.{id}.{}", self.seconds)
+        value.extend(utf8_percent_encode(&id, ENCODED));
+        value.push('.');
+        value.push_str(&self.seconds.to_string());
+        value
     }
 
     /// The `client_id` that stands for it downstream: `<base64>.<unix seconds>`.

@@ -68,10 +68,12 @@ impl Parameters {
     }
 
     /// What is named of a field. A name with dots in it, as a sender may choose, is the parameter that is written so.
+    #[inline]
     fn find(&self, name: &str) -> Option<&Part> {
-        if self.bits & bit(name) == 0 {
-            return None;
-        }
+        (self.bits & bit(name) != 0).then(|| self.look_up(name)).flatten()
+    }
+
+    fn look_up(&self, name: &str) -> Option<&Part> {
         if let Some((_, part)) = self.names.iter().find(|(known, _)| **known == *name) {
             return Some(part);
         }

@@ -13,7 +13,9 @@ const LENGTHS: &str = concat!(
     "SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30 ",
 );
 
-/// Bytes of the shortest number: Norway's.
+/// Digits of every number: those behind its country.
+pub(super) const CHECK_DIGITS: usize = 2;
+/// Characters of the shortest number: Norway's.
 pub(super) const SHORTEST: usize = 15;
 
 /// Finds IBANs whose check digits are right, in groups or without.
@@ -29,7 +31,7 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
             let Some((here, length)) = sign(bytes, at) else { return };
             (matches!(here, Sign::Letter(_)), here.is_word(), length)
         };
-        let begins = is_letter && !in_word;
+        let begins = is_letter && !in_word && !is_longer_word(bytes, at);
         // An IBAN ends in a digit or a letter, too.
         in_word = is_word;
         match begins.then(|| number(bytes, at)).flatten() {
@@ -40,6 +42,12 @@ pub(super) fn find(text: &str, found: &mut Vec<Range<usize>>) {
             None => at += length,
         }
     }
+}
+
+/// Whether a word of three letters or more begins here, as most do.
+fn is_longer_word(text: &[u8], at: usize) -> bool {
+    let next = text.get(at + 1..at + 3).unwrap_or_default();
+    next.len() == 2 && next.iter().all(u8::is_ascii_alphabetic)
 }
 
 /// Where the IBAN ends that begins here, if there is one.

@@ -14,7 +14,11 @@ use std::{borrow::Cow, ops::Range};
 use tagfleet_crds::tagging_container::{Redact, RedactPattern};
 use tagfleet_expressions::{Map, Value};
 
-use self::{numbers::Wanted, query::Names, scan::Bytes};
+use self::{
+    numbers::Wanted,
+    query::Names,
+    scan::{Bytes, Together},
+};
 use super::parameters::{Parameters, for_each_leaf};
 use crate::event::field;
 
@@ -37,8 +41,8 @@ pub(super) fn is_spared(name: &str) -> bool {
     )
 }
 
-/// Digits of the shortest number that is looked for.
-const FEWEST_DIGITS: usize = 8;
+/// Bytes of the shortest text that holds anything: `?a=b`.
+const SHORTEST: usize = 4;
 
 /// A compiled `redact`.
 #[derive(Clone, Debug)]
@@ -77,7 +81,7 @@ impl Redaction {
 
     /// Redacts the texts of an event.
     pub fn apply(&self, fields: &mut Map<'_>) {
-        let mut redact = |_: &str, value: &mut Value<'_>| {
+        let redact = |value: &mut Value<'_>| {
             if let Value::String(text) = value
                 && let Some(clean) = self.redacted(text)
             {
@@ -85,18 +89,28 @@ impl Redaction {
             }
         };
         match &self.parameters {
-            Some(parameters) => parameters.for_each_leaf(fields, &mut redact),
+            Some(parameters) => parameters.for_each_leaf(fields, &mut |_, leaf| redact(leaf)),
             None => {
                 for (name, value) in fields.iter_mut().filter(|(name, _)| !is_spared(name)) {
-                    for_each_leaf(name, value, &mut redact);
+                    match value {
+                        Value::List(_) | Value::Map(_) => for_each_leaf(name, value, &mut |_, leaf| redact(leaf)),
+                        leaf => redact(leaf),
+                    }
                 }
             }
         }
     }
 
+    fn looks_for_digits(&self) -> bool {
+        self.iban || self.numbers.card || self.numbers.phone
+    }
+
     /// The text without what is redacted; none when there is nothing of that in it.
     #[must_use]
     pub fn redacted(&self, text: &str) -> Option<String> {
+        if text.len() < SHORTEST {
+            return None;
+        }
         let bytes = Bytes::of(text);
         let mut found = Vec::new();
         if !self.query.is_empty() && (bytes.equals || bytes.percent) {
@@ -105,11 +119,14 @@ impl Redaction {
         if self.email && (bytes.at || bytes.percent) {
             email::find(text, &mut found);
         }
-        if (self.numbers.card || self.numbers.phone) && bytes.digits >= FEWEST_DIGITS {
-            numbers::find(text, self.numbers, &mut found);
-        }
-        if self.iban && bytes.digits >= 2 && text.len() >= iban::SHORTEST {
-            iban::find(text, &mut found);
+        if bytes.digits >= iban::CHECK_DIGITS && self.looks_for_digits() {
+            let together = Together::of(text, bytes);
+            if (self.numbers.card || self.numbers.phone) && together.digits >= numbers::FEWEST_DIGITS {
+                numbers::find(text, self.numbers, &mut found);
+            }
+            if self.iban && together.characters >= iban::SHORTEST {
+                iban::find(text, &mut found);
+            }
         }
         (!found.is_empty()).then(|| replaced(text, found))
     }

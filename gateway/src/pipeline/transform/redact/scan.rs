@@ -62,6 +62,77 @@ impl Bytes {
     }
 }
 
+/// How much of a text stands together, as numbers do: with nothing between that parts them for sure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Together {
+    /// The most digits.
+    pub(super) digits: usize,
+    /// The most digits and letters.
+    pub(super) characters: usize,
+}
+
+impl Together {
+    /// Looks at each byte once, without a branch that depends on it. What is not of ASCII may be anything, and so may what is
+    /// percent-encoded: of a text with a `%` everything counts as standing together.
+    pub(super) fn of(text: &str, bytes: Bytes) -> Self {
+        if bytes.percent {
+            return Self {
+                digits: bytes.digits,
+                characters: text.len(),
+            };
+        }
+        let (mut digits, mut most_digits) = (0, 0);
+        let (mut characters, mut most_characters) = (0, 0);
+        for byte in text.as_bytes() {
+            let role = ROLES.get(usize::from(*byte)).copied().unwrap_or_default();
+            digits = (digits + role.digit) & role.in_number;
+            characters = (characters + role.character) & role.in_code;
+            most_digits = digits.max(most_digits);
+            most_characters = characters.max(most_characters);
+        }
+        Self {
+            digits: most_digits,
+            characters: most_characters,
+        }
+    }
+}
+
+/// What a byte makes of the two counts: what it adds, and a mask of what it leaves of it, all or nothing.
+#[derive(Clone, Copy, Default)]
+struct Role {
+    digit: usize,
+    in_number: usize,
+    character: usize,
+    in_code: usize,
+}
+
+const ROLES: [Role; 256] = {
+    const NOTHING: Role = Role {
+        digit: 0,
+        in_number: 0,
+        character: 0,
+        in_code: 0,
+    };
+    let mut roles = [NOTHING; 256];
+    let mut rest = roles.as_mut_slice();
+    let mut byte = 0_u8;
+    while let Some((role, behind)) = rest.split_first_mut() {
+        let parts_groups = matches!(byte, b' ' | b'\t' | b'-' | 0x80..);
+        let parts_digits = matches!(byte, b'(' | b')' | b'.' | b'/' | b'+');
+        role.digit = byte.is_ascii_digit() as usize;
+        role.character = byte.is_ascii_alphanumeric() as usize;
+        if byte.is_ascii_digit() || parts_groups || parts_digits {
+            role.in_number = usize::MAX;
+        }
+        if byte.is_ascii_alphanumeric() || parts_groups {
+            role.in_code = usize::MAX;
+        }
+        byte = byte.wrapping_add(1);
+        rest = behind;
+    }
+    roles
+};
+
 /// The sign at a byte, and how many bytes it takes; none at the end.
 #[inline]
 pub(super) fn sign(text: &[u8], at: usize) -> Option<(Sign, usize)> {

@@ -296,3 +296,23 @@ fn long_texts_take_linear_time() {
         drop(all().redacted(&text));
     }
 }
+
+proptest! {
+    /// Where a first look at a text says that there is no number, there is none.
+    #[test]
+    fn the_first_look_hides_no_number(
+        before in "[a-z0-9 ().:/+%_\u{a0}-]{0,12}",
+        number in "(\\+49|%2B49|0049|0|\\(415\\) |4111|4)([0-9]|%3[0-9]|[ ./-]|\u{a0}|%20|%2D|\u{2013}){5,24}",
+        iban in prop::sample::select(vec!["", "DE89370400440532013000", "NO93 8601 1117 947", "no9386-01111%37947", "NO93\u{a0}8601\u{a0}1117\u{a0}947"]),
+        after in "[a-z0-9 ().:/+%_-]{0,12}",
+    ) {
+        let redaction = redaction(json!({"patterns": ["Phone", "Card", "Iban"]}));
+        for text in [format!("{before}{number}{after}"), format!("{before} {iban}{after}")] {
+            let mut all = Vec::new();
+            numbers::find(&text, redaction.numbers, &mut all);
+            iban::find(&text, &mut all);
+            let without_look = (!all.is_empty()).then(|| replaced(&text, all));
+            prop_assert_eq!(redaction.redacted(&text), without_look);
+        }
+    }
+}
