@@ -3,7 +3,7 @@
 
     query.py [--set NAME=VALUE]... [--minutes N] [--rate 1m] [--draw FOLDER] URL DASHBOARDS
 
-Variables get the first value that Prometheus has, or the one that is set. `--draw` writes a page with what the panels show.
+Variables get the value that is set, where Prometheus has it for the dashboard (the operator's namespace is another), or the first one. `--draw` writes a page with what the panels show.
 Exit code 1 if a panel has none.
 """
 
@@ -56,18 +56,17 @@ def variables(prometheus, dashboard, chosen, rate):
     values = {"__rate_interval": rate}
     for variable in dashboard["templating"]["list"]:
         name, kind = variable["name"], variable["type"]
-        if name in chosen:
-            values[name] = chosen[name]
-        elif kind == "textbox":
-            values[name] = variable["query"]
-        elif kind == "query" and variable["includeAll"]:
-            values[name] = variable["allValue"]
+        if kind == "textbox":
+            values[name] = chosen.get(name, variable["query"])
         elif kind == "query":
             metric, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()
             found = prometheus.label_values(substitute(metric, values), label)
             if not found:
                 sys.exit(f"{dashboard['title']}: no value for the variable {name}: {substitute(metric, values)} has no series")
-            values[name] = found[0]
+            if chosen.get(name) in found:
+                values[name] = chosen[name]
+            else:
+                values[name] = variable["allValue"] if variable["includeAll"] else found[0]
     return values
 
 
