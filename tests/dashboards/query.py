@@ -3,7 +3,8 @@
 
     query.py [--set NAME=VALUE]... [--minutes N] [--rate 1m] [--draw FOLDER] URL DASHBOARDS
 
-Variables get the value that is set, where Prometheus has it for the dashboard (the operator's namespace is another), or the first one. `--draw` writes a page with what the panels show.
+Variables get the value that is set, where Prometheus has it for the dashboard (the operator's namespace is another), or the
+first one. `--draw` writes a page with what the panels show.
 Exit code 1 if a panel has none.
 """
 

@@ -1,7 +1,7 @@
 //! What was found out about a text of a request, remembered for the next hit: a site's visitors have few different user
 //! agents, and ask few hosts.
 
-use std::num::NonZeroUsize;
+use std::{cell::RefCell, num::NonZeroUsize, thread::LocalKey};
 
 use lru::LruCache;
 
@@ -25,7 +25,7 @@ impl<V> Default for Remembered<V> {
 
 impl<V: Clone> Remembered<V> {
     /// The answer for a text, which `find` gives when it is not known.
-    pub(super) fn answer(&mut self, text: &[u8], find: impl FnOnce() -> V) -> V {
+    fn answer(&mut self, text: &[u8], find: impl FnOnce() -> V) -> V {
         if let Some(known) = self.answers.get(text) {
             return known.clone();
         }
@@ -35,6 +35,18 @@ impl<V: Clone> Remembered<V> {
         }
         found
     }
+}
+
+/// The answer for a text among those of this thread, which `find` gives when it is not known.
+pub(super) fn remembered<V: Clone>(
+    answers: &'static LocalKey<RefCell<Remembered<V>>>,
+    text: &[u8],
+    find: impl FnOnce() -> V,
+) -> V {
+    answers.with(|answers| match answers.try_borrow_mut() {
+        Ok(mut answers) => answers.answer(text, find),
+        Err(_) => find(),
+    })
 }
 
 #[cfg(test)]

@@ -260,15 +260,12 @@ impl Applier {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
+        let (api, ports) = (self.api(wish, child.kind), Patch::Merge(ports));
         self.metrics.wrote("patch", &child.kind.gvk().kind);
-        match self
-            .api(wish, child.kind)
-            .patch(&child.name, &parameters, &Patch::Merge(ports))
-            .await
-        {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ApplyError::new(child.kind, &child.name, error)),
-        }
+        let written = api.patch(&child.name, &parameters, &ports).await;
+        written
+            .map(drop)
+            .map_err(|error| ApplyError::new(child.kind, &child.name, error))
     }
 
     /// Sets a new workload's number of pods once.

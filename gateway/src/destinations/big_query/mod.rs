@@ -12,7 +12,6 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tagfleet_crds::destination as crd;
 use tagfleet_expressions::Map;
 use url::Url;
@@ -26,6 +25,7 @@ use super::{
 use crate::{
     delivery::tokens::GoogleTokens,
     event::{Event, field},
+    hashing::sha256_hex,
     record::Record,
 };
 
@@ -204,7 +204,7 @@ fn insert_id<'v>(event: &'v Event<'_>) -> Option<Cow<'v, str>> {
     Some(if id.chars().nth(MAX_INSERT_ID).is_none() {
         Cow::Borrowed(id)
     } else {
-        Cow::Owned(hex::encode(Sha256::digest(id)))
+        Cow::Owned(sha256_hex(id.as_bytes()))
     })
 }
 

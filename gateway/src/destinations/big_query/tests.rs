@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
+use sha2::{Digest, Sha256};
 use tagfleet_expressions::{Environment, Expression};
 
 use super::*;

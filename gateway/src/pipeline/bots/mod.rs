@@ -10,7 +10,7 @@ use http::{
 };
 use tagfleet_expressions::{Map, Value};
 
-use super::remembered::Remembered;
+use super::remembered::{Remembered, remembered};
 use crate::{
     event::{Event, field},
     ingest::HitRequest,
@@ -125,10 +125,7 @@ fn by_agent(agent: &[u8]) -> Option<Bot> {
             })
         }),
     };
-    AGENTS.with(|agents| match agents.try_borrow_mut() {
-        Ok(mut agents) => agents.answer(agent, find),
-        Err(_) => find(),
-    })
+    remembered(&AGENTS, agent, find)
 }
 
 /// Whether it begins as browsers' user agents do; apps have names of their own.

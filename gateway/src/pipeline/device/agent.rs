@@ -8,7 +8,7 @@ use std::{
 use tagfleet_expressions::Map;
 use ua_parser::{Extractor, Regexes, device, os, user_agent};
 
-use crate::pipeline::remembered::Remembered;
+use crate::pipeline::remembered::{Remembered, remembered};
 
 const LISTS: &str = include_str!("../../../data/uap-core.json");
 
@@ -103,11 +103,7 @@ impl Agent {
         if text.is_empty() {
             return Arc::default();
         }
-        let find = || Arc::new(Self::parse(text));
-        AGENTS.with(|agents| match agents.try_borrow_mut() {
-            Ok(mut agents) => agents.answer(text.as_bytes(), find),
-            Err(_) => find(),
-        })
+        remembered(&AGENTS, text.as_bytes(), || Arc::new(Self::parse(text)))
     }
 
     fn parse(text: &str) -> Self {

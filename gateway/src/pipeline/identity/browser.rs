@@ -11,7 +11,7 @@ use tagfleet_expressions::{Map, Value};
 use super::fpid::ID_BYTES;
 use crate::{
     ingest::{HitRequest, cookies, cors},
-    pipeline::remembered::Remembered,
+    pipeline::remembered::{Remembered, remembered},
 };
 
 /// A host's name is no longer (RFC 1035 section 2.3.4).
@@ -105,10 +105,7 @@ thread_local! {
 /// Where the registrable domain begins in a host's name, found once for each name that a thread meets.
 fn domain_at(host: &str) -> Option<usize> {
     let find = || cors::registrable_domain(host).map(|domain| host.len() - domain.len());
-    DOMAINS.with(|domains| match domains.try_borrow_mut() {
-        Ok(mut domains) => domains.answer(host.as_bytes(), find),
-        Err(_) => find(),
-    })
+    remembered(&DOMAINS, host.as_bytes(), find)
 }
 
 /// The name in a Host header, lower case; empty if a cookie's `Domain` cannot be made of it.

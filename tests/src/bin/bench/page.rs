@@ -78,8 +78,8 @@ pub(crate) fn write(
         let kept = median(pairs.iter().map(Everything::kept).collect());
         aim(
             &format!(
-                "all steps of privacy on: at least 0.85 of the rate without, {}",
-                kind.buffer_name()
+                "all steps of privacy on: at least 0.85 of the rate without; {}",
+                kind.name()
             ),
             format!("{kept:.2}"),
             kept >= 0.85,
@@ -282,7 +282,7 @@ fn privacy_part(text: &mut String, privacy: &Privacy) {
         writeln!(
             text,
             "| {} | {} | {} | {} | {:.1} | {:.1} |",
-            kind.buffer_name(),
+            kind.name(),
             spread(column(|pair| pair.without.report.rate), 0),
             spread(column(|pair| pair.with.report.rate), 0),
             spread(column(Everything::kept), 2),

@@ -33,15 +33,6 @@ impl Kind {
         }
     }
 
-    /// The buffer's kind as manifests call it.
-    pub(crate) fn buffer_name(self) -> &'static str {
-        match self {
-            Self::Nginx => "none",
-            Self::Memory => "`buffer.memory`",
-            Self::Disk => "`buffer.disk`",
-        }
-    }
-
     fn buffer(self) -> &'static str {
         if self == Self::Memory {
             "  buffer: {memory: {maxBytes: 1Gi}}"
