@@ -24,6 +24,7 @@ pub mod load;
 pub mod manifests;
 pub mod metrics;
 pub mod operator;
+pub mod page;
 pub mod policies;
 pub mod ports;
 pub mod process;

@@ -26,8 +26,9 @@ use tagfleet_tests::{
         node::{ADDRESS, Node, address},
     },
     figures::{note, seconds},
-    helm::{self, Helm},
-    http, process,
+    http,
+    page::{self, Shell},
+    process,
     sink::{Behaviour, Sink},
     skip,
     vendors::{CREDENTIALS, Vendors},
@@ -86,6 +87,7 @@ impl Prometheus {
 struct Watched<'a> {
     fleet: Fleet<'a>,
     prometheus: Prometheus,
+    shell: Shell,
 }
 
 impl Watched<'_> {
@@ -131,24 +133,15 @@ impl Watched<'_> {
         }
     }
 
-    /// Runs a shell's lines with the variables of the runbooks, and returns what they print.
+    /// Types lines of a runbook's page, with its variables, and returns what they print.
     fn shell(&self, destination: &str, lines: &str) -> String {
-        let output = Command::new("bash")
-            .args(["-euo", "pipefail", "-c", lines])
-            .env("KUBECONFIG", self.fleet.node.cluster().kubeconfig())
-            .env("NS", self.fleet.space.name())
-            .env("TC", "shop")
-            .env("DEST", destination)
-            .env("TOKEN", CREDENTIALS)
-            .output()
-            .expect("bash");
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "{lines}\n{printed}{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        printed
+        let variables = [
+            ("NS", self.fleet.space.name()),
+            ("TC", "shop"),
+            ("DEST", destination),
+            ("TOKEN", CREDENTIALS),
+        ];
+        self.shell.run(lines, &variables)
     }
 }
 
@@ -158,20 +151,16 @@ fn alerts(list: &[(&str, &str)]) -> BTreeSet<Alert> {
         .collect()
 }
 
-/// What a runbook's page has in its `n`th block of commands (counted from 0), but for the lines that set variables.
+/// What a page has in its `n`th block of commands (counted from 0), but for the lines that set a runbook's variables.
 fn commands(page: &str, n: usize) -> String {
-    let path = process::repository().join(format!("docs/runbooks/{page}.md"));
-    let text = std::fs::read_to_string(path).expect("the page");
-    let blocks = text.split("```").skip(1).step_by(2);
-    let block = blocks
-        .filter_map(|block| block.trim_end_matches(' ').strip_prefix('\n'))
+    let blocks = page::blocks(page);
+    let (_, block) = blocks
+        .iter()
+        .filter(|(kind, _)| kind.is_empty())
         .nth(n)
         .expect("a block of commands");
-    block
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("NS="))
-        .map(|line| format!("{line}\n"))
-        .collect()
+    let is_typed = |line: &&str| !line.trim_start().starts_with("NS=");
+    block.lines().filter(is_typed).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -184,26 +173,8 @@ fn the_right_alerts_fire_while_vendors_fail_and_clear_by_the_runbooks() {
     let Some(node) = Node::get(test) else {
         return;
     };
-    // As docs/monitoring.md turns it on.
-    let chart = helm::chart("tagfleet");
-    let chart = chart.to_str().expect("a path in UTF-8");
-    Helm::of(node.cluster())
-        .run([
-            "upgrade",
-            "tagfleet",
-            chart,
-            "--namespace",
-            "tagfleet",
-            "--reset-then-reuse-values",
-            "--wait",
-            "--set",
-            "metrics.serviceMonitor.enabled=true",
-            "--set",
-            "metrics.prometheusRule.enabled=true",
-            "--set",
-            "networkPolicy.monitoring[0].namespaceSelector.matchLabels.kubernetes\\.io/metadata\\.name=monitoring",
-        ])
-        .ok();
+    let shell = Shell::of(node.cluster());
+    println!("{}", shell.run(&commands("docs/monitoring.md", 0), &[]));
     let (orders, mut partner, stock, vendors) = (
         Sink::at(ADDRESS),
         Sink::at(ADDRESS),
@@ -211,7 +182,6 @@ fn the_right_alerts_fire_while_vendors_fail_and_clear_by_the_runbooks() {
         Vendors::at(ADDRESS),
     );
     let container = json!({
-        "replicas": {"min": 2, "max": 2},
         "replicas": {"min": 2, "max": 2},
         "monitoring": {"objectives": {"deliveryLag": "1m"}},
         "networkPolicy": {"monitoring": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]},
@@ -247,7 +217,11 @@ fn the_right_alerts_fire_while_vendors_fail_and_clear_by_the_runbooks() {
         );
     }
     let prometheus = Prometheus::of(node);
-    let watched = Watched { fleet, prometheus };
+    let watched = Watched {
+        fleet,
+        prometheus,
+        shell,
+    };
     let space = &watched.fleet.space;
 
     // While all is well, nothing fires.
@@ -280,7 +254,7 @@ fn the_right_alerts_fire_while_vendors_fail_and_clear_by_the_runbooks() {
     stock.behave(&refuses);
     watched.shell(
         "meta",
-        &commands("TagfleetCredentialsRejected", 1).replace("$TOKEN", "a-bad-token"),
+        &commands("docs/runbooks/TagfleetCredentialsRejected.md", 1).replace("$TOKEN", "a-bad-token"),
     );
     let expected = alerts(&[
         ("TagfleetVendorFails", "partner"),
@@ -306,19 +280,22 @@ fn the_right_alerts_fire_while_vendors_fail_and_clear_by_the_runbooks() {
     }
 
     // What the pages say is typed.
-    println!("{}", watched.shell("partner", &commands("TagfleetVendorFails", 0)));
-    let why = watched.shell("stock", &commands("TagfleetVendorRefuses", 0));
+    println!(
+        "{}",
+        watched.shell("partner", &commands("docs/runbooks/TagfleetVendorFails.md", 0))
+    );
+    let why = watched.shell("stock", &commands("docs/runbooks/TagfleetVendorRefuses.md", 0));
     assert!(why.contains("refused\t400"), "{why}");
     partner.restart();
     stock.behave(&Behaviour::default());
-    watched.shell("meta", &commands("TagfleetCredentialsRejected", 1));
+    watched.shell("meta", &commands("docs/runbooks/TagfleetCredentialsRejected.md", 1));
     let kept = watched
         .prometheus
         .ask("sum(tagfleet_dead_letters{destination=\"stock\"})")[0]
         .1;
     assert!(kept > 0.0);
     for pod in watched.fleet.pods(2) {
-        let replay = commands("TagfleetVendorRefuses", 1).replace("$POD", &pod.name_any());
+        let replay = commands("docs/runbooks/TagfleetVendorRefuses.md", 1).replace("$POD", &pod.name_any());
         println!("{}", watched.shell("stock", &replay));
     }
     let cleared = watched.until("vendors are back", CLEARS, &allowed, BTreeSet::is_empty);
