@@ -131,7 +131,7 @@ fn actual(name: &str, file: &Value, case: &Value) -> Value {
     let claim = client
         .claim(&request)
         .unwrap_or_else(|refusal| panic!("{name}: {}: the client refuses the hit: {refusal}", case["name"]));
-    let visit = Visit::of(&plan, request, claim.connection);
+    let visit = Visit::of(&plan, request, claim.connection, claim.cookies);
     let mut steps = Steps::new(STEPS_PER_HIT);
     let mut records = Vec::new();
     let mut verdict = Verdict::Filtered;

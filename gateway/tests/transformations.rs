@@ -98,7 +98,7 @@ fn judged<T>(plan: &Plan, event: &Value, then: impl FnOnce(Judged<'_>) -> T) -> 
         received_ms: NOW_MS,
     };
     let mut claim = plan.clients[0].claim(&request).unwrap();
-    let visit = Visit::of(plan, request, claim.connection);
+    let visit = Visit::of(plan, request, claim.connection, std::mem::take(&mut claim.cookies));
     let mut steps = Steps::new(STEPS_PER_HIT);
     match pipeline::judge(plan, claim.events.remove(0), &visit, &mut steps) {
         Fate::Judged(judged) => then(*judged),

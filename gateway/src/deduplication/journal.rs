@@ -1,7 +1,7 @@
 //! What the index of deduplication leaves on disk: one record for each confirmed event, in segments by time.
 //!
-//! A record is written before its hit is answered, so that a killed process forgets nothing that it acknowledged, and synced
-//! within a second: a crash of the machine may forget that much, which costs a repeat and never an event. A segment goes
+//! A record is written before its hit is answered, together with those of the other hits that the log committed with it, so
+//! that a killed process forgets nothing that it acknowledged, and synced within a second: a crash of the machine may forget that much, which costs a repeat and never an event. A segment goes
 //! when it is past the window, or when the later ones alone hold `max_entries`: on disk there are up to 1.25 ×
 //! `max_entries` × 24 bytes, and what comes in a second.
 
@@ -17,13 +17,15 @@ use arc_swap::ArcSwapOption;
 use super::{
     index::Limits,
     key::{Key, KeyMaker},
-    segment::{self, Header, Segment},
+    segment::{self, Header, Record, Segment},
 };
 
 /// Segments in a window, and in `max_entries`.
 const PARTS: u32 = 8;
 /// A segment of fewer records is not worth a file.
 const LEAST_RECORDS: u64 = 4096;
+/// Room for so many is kept from one batch to the next.
+const KEPT_RECORDS: usize = 4096;
 const EXTENSION: &str = "keys";
 
 /// The journal of a folder; one process has it, by the lock of the log's folder around it.
@@ -34,6 +36,14 @@ pub struct Journal {
     /// Where records are written; none while nothing is to be kept.
     current: ArcSwapOption<Segment>,
     segments: Mutex<Segments>,
+    next: Mutex<Batch>,
+}
+
+/// Records that are written with one call.
+#[derive(Debug, Default)]
+struct Batch {
+    number: u64,
+    records: Vec<Record>,
 }
 
 #[derive(Debug, Default)]
@@ -83,6 +93,7 @@ impl Journal {
             secret: secret.unwrap_or_else(|| KeyMaker::random().secret()),
             current: ArcSwapOption::new(current),
             segments: Mutex::new(segments),
+            next: Mutex::default(),
         })
     }
 
@@ -113,15 +124,31 @@ impl Journal {
         }
     }
 
-    /// Writes records of events that the log has.
+    /// Writes records of events that the log has. All hits of one commit are woken at once: each adds its own, and the first
+    /// that has its turn again writes them all.
     ///
     /// # Errors
-    /// When they cannot be written; some of them may be there all the same.
-    pub fn append(&self, keys: &[Key], time_s: u32) -> io::Result<()> {
-        match &*self.current.load() {
-            Some(segment) => segment.append(keys, time_s),
-            None => Ok(()),
+    /// When they cannot be written, to the hit that tried to; some of them may be there all the same.
+    pub async fn append(&self, keys: &[Key], time_s: u32) -> io::Result<()> {
+        let number = {
+            let mut next = self.next();
+            next.records.extend(keys.iter().map(|key| Record { key: *key, time_s }));
+            next.number
+        };
+        tokio::task::yield_now().await;
+        // Held over the write: who finds its batch gone knows that it is written.
+        let mut next = self.next();
+        if next.number != number {
+            return Ok(());
         }
+        let written = match &*self.current.load() {
+            Some(segment) => segment.append(&next.records),
+            None => Ok(()),
+        };
+        next.number += 1;
+        next.records.clear();
+        next.records.shrink_to(KEPT_RECORDS);
+        written
     }
 
     /// Makes all records safe from a crash of the machine, begins a new segment when it is time, and removes what is not
@@ -164,6 +191,10 @@ impl Journal {
     fn segments(&self) -> MutexGuard<'_, Segments> {
         self.segments.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn next(&self) -> MutexGuard<'_, Batch> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Removes the oldest segments while nothing in them is remembered any more.
@@ -202,4 +233,57 @@ fn unusable(path: &Path, reason: &str) {
         "a file of deduplication cannot be used ({reason}) and is removed: repeats of its events may come through"
     );
     segment::remove(path);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn key(number: u8) -> Key {
+        Key::from_bytes([number; Key::LENGTH])
+    }
+
+    #[tokio::test]
+    async fn hits_of_one_commit_are_written_together_and_each_waits_for_it() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let journal = Journal::open(folder.path(), |_, _| ()).unwrap();
+        journal.begin(1).unwrap();
+        let (ones, twos, threes) = ([key(1)], [key(2), key(3)], [key(4)]);
+        let hits = async {
+            tokio::join!(
+                journal.append(&ones, 7),
+                journal.append(&twos, 8),
+                journal.append(&threes, 9),
+            )
+        };
+        for written in <[io::Result<()>; 3]>::from(hits.await) {
+            written.unwrap();
+        }
+        assert_eq!(journal.current.load().as_ref().unwrap().writes(), 1);
+        journal.append(&[key(5)], 10).await.unwrap();
+
+        let mut found = Vec::new();
+        Journal::open(folder.path(), |key, time_s| found.push((key, time_s))).unwrap();
+        assert_eq!(
+            found,
+            [(key(1), 7), (key(2), 8), (key(3), 8), (key(4), 9), (key(5), 10)]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hit_that_goes_away_keeps_no_other_from_being_written() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let journal = Journal::open(folder.path(), |_, _| ()).unwrap();
+        journal.begin(1).unwrap();
+        let keys = [key(1)];
+        let mut gone = Box::pin(journal.append(&keys, 7));
+        assert!(futures::poll!(&mut gone).is_pending());
+        drop(gone);
+        journal.append(&[key(2)], 8).await.unwrap();
+
+        let mut found = Vec::new();
+        Journal::open(folder.path(), |key, _| found.push(key)).unwrap();
+        assert_eq!(found, [key(1), key(2)]);
+    }
 }

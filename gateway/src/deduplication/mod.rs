@@ -184,16 +184,15 @@ impl Reservation {
     }
 
     /// The log has the hit's events: they are seen from now on. Returns when a killed process would not forget it.
-    pub fn confirm(mut self) {
-        let keys = std::mem::take(&mut self.keys);
-        let Self {
-            deduplication, time_s, ..
-        } = &self;
-        if let Some(journal) = &deduplication.journal {
-            deduplication.tell_failure(journal.append(&keys, *time_s));
+    pub async fn confirm(mut self) {
+        let deduplication = Arc::clone(&self.deduplication);
+        if let Some(journal) = &deduplication.journal
+            && !self.keys.is_empty()
+        {
+            deduplication.tell_failure(journal.append(&self.keys, self.time_s).await);
         }
-        for key in keys {
-            deduplication.index.confirm(key, *time_s);
+        for key in std::mem::take(&mut self.keys) {
+            deduplication.index.confirm(key, self.time_s);
         }
         // Nobody can ask for it any more. Who has asked already has it.
         if Arc::get_mut(&mut self.outcome).is_none() {

@@ -24,6 +24,14 @@ pub(super) const HEADER: usize = 40;
 /// Bytes of a record.
 pub(super) const RECORD: usize = 24;
 
+/// One confirmed event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) key: Key,
+    /// When its hit came, unix seconds.
+    pub(super) time_s: u32,
+}
+
 /// A segment that can be written.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -144,13 +152,13 @@ impl Segment {
     }
 
     /// Writes records: a killed process leaves them there. Several threads may write at once, each in its own place.
-    pub(super) fn append(&self, keys: &[Key], time_s: u32) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(keys.len() * RECORD);
-        for key in keys {
-            push_record(&mut bytes, *key, time_s, self.number);
+    pub(super) fn append(&self, records: &[Record]) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(records.len() * RECORD);
+        for record in records {
+            push_record(&mut bytes, *record, self.number);
+            self.newest_s.fetch_max(record.time_s, Ordering::Relaxed);
         }
-        let before = self.records.fetch_add(keys.len() as u64, Ordering::Relaxed);
-        self.newest_s.fetch_max(time_s, Ordering::Relaxed);
+        let before = self.records.fetch_add(records.len() as u64, Ordering::Relaxed);
         let result = self.file.write_all_at(&bytes, HEADER as u64 + before * RECORD as u64);
         self.writes.fetch_add(1, Ordering::Release);
         result
@@ -165,6 +173,12 @@ impl Segment {
             *synced = writes;
         }
         Ok(())
+    }
+
+    /// Writes that have ended.
+    #[cfg(test)]
+    pub(super) fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
     }
 
     /// Records that can be read, and those that are being written.
@@ -197,8 +211,8 @@ pub(super) fn remove(path: &Path) {
     }
 }
 
-fn push_record(bytes: &mut Vec<u8>, key: Key, time_s: u32, segment: u64) {
-    let (key, time) = (key.to_bytes(), time_s.to_le_bytes());
+fn push_record(bytes: &mut Vec<u8>, record: Record, segment: u64) {
+    let (key, time) = (record.key.to_bytes(), record.time_s.to_le_bytes());
     bytes.extend_from_slice(&key);
     bytes.extend_from_slice(&time);
     bytes.extend_from_slice(&checksum(segment, &key, &time).to_le_bytes());

@@ -30,11 +30,17 @@ fn key(deduplication: &Deduplication, id: u32) -> Key {
     deduplication.key_maker.key(&event)
 }
 
+/// Waits for a confirmation, as the only hit of its commit.
+fn confirm(reservation: Reservation) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(reservation.confirm());
+}
+
 /// A hit with this one event: whether it is new. A new one gets into the log.
 fn hit(deduplication: &Arc<Deduplication>, id: u32, now_ms: i64) -> bool {
     let mut reservation = deduplication.reservation(now_ms);
     let is_new = matches!(reservation.ask(key(deduplication, id)), Standing::New);
-    reservation.confirm();
+    confirm(reservation);
     is_new
 }
 
@@ -141,7 +147,7 @@ async fn a_repeat_of_what_is_under_way_shares_its_outcome() {
         let waiting = tokio::spawn(async move { outcome.is_kept().await });
         tokio::task::yield_now().await;
         if kept {
-            first.confirm();
+            first.confirm().await;
         } else {
             drop(first);
         }
@@ -159,7 +165,7 @@ async fn of_two_in_one_hit_the_second_waits_for_the_hit_itself() {
     let Standing::Pending(outcome) = hit.ask(key(&deduplication, 1)) else {
         panic!("it is pending");
     };
-    hit.confirm();
+    hit.confirm().await;
     assert!(outcome.is_kept().await);
 }
 
@@ -369,7 +375,7 @@ proptest! {
                         model.pending.remove(id);
                     }
                     if kept {
-                        reservation.confirm();
+                        confirm(reservation);
                         model.confirmed.extend(new.into_iter().map(|id| (id, now_s)));
                     }
                 }
@@ -386,7 +392,7 @@ proptest! {
                     let (id, came_s, reservation) = begun.remove(0);
                     model.pending.remove(&id);
                     if kept {
-                        reservation.confirm();
+                        confirm(reservation);
                         model.confirmed.push((id, came_s));
                     }
                 }

@@ -9,7 +9,7 @@ use http::HeaderMap;
 use proptest::prelude::*;
 use serde_json::json;
 use tagfleet_crds::tagging_container::ConsentSignal as Signal;
-use tagfleet_expressions::{STEPS_PER_HIT, Steps};
+use tagfleet_expressions::{Map, STEPS_PER_HIT, Steps};
 
 use super::*;
 use crate::{
@@ -85,7 +85,7 @@ impl Middle {
             received_ms: 1_000,
             ..testing::request(&headers)
         };
-        let visit = Visit::of(&self.plan, request, Connection::Visitor);
+        let visit = Visit::of(&self.plan, request, Connection::Visitor, Map::new());
         let claimed = ClaimedEvent {
             event: testing::record(event).event,
             said: Said {

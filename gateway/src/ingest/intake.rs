@@ -322,7 +322,7 @@ impl ClaimedHit<'_> {
         self.metrics.invalid.inc_by(claim.invalid);
 
         let mut steps = Steps::new(STEPS_PER_HIT);
-        let visit = Visit::of(self.plan, request, claim.connection);
+        let visit = Visit::of(self.plan, request, claim.connection, claim.cookies);
         let mut judged: Vec<Judged<'_>> = Vec::with_capacity(claim.events.len());
         for event in claim.events {
             match pipeline::judge(self.plan, event, &visit, &mut steps) {

@@ -71,7 +71,7 @@ impl Json {
             }
         }
         match first_fault {
-            _ if !claim.events.is_empty() => Ok(claim),
+            _ if !claim.events.is_empty() => Ok(claim.with_cookies_of(sender)),
             Some(fault) => Err(Refusal::NoEvent {
                 reason: fault.to_string().into(),
                 invalid: claim.invalid,

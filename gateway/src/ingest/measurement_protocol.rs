@@ -140,7 +140,7 @@ impl MeasurementProtocol {
                 reason: remark.to_string().into(),
                 invalid: claim.invalid,
             }),
-            _ => Ok(claim),
+            _ => Ok(claim.with_cookies_of(sender)),
         }
     }
 

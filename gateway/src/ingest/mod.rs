@@ -35,6 +35,8 @@ pub use self::{
     pixel::Pixel,
 };
 
+use tagfleet_expressions::Map;
+
 use crate::{event::Event, name_patterns::NamePatterns, pipeline::consent::Said};
 
 /// What a client may read of a request. Header values are those of the connection's buffer.
@@ -67,6 +69,8 @@ pub struct Claim<'r> {
     pub events: Vec<ClaimedEvent<'r>>,
     /// Whose request it is.
     pub connection: Connection,
+    /// The tracking cookies that came with the request, and those of `readCookies`.
+    pub cookies: Map<'r>,
     /// Events (lines of a batch) that were dropped as invalid.
     pub invalid: u64,
     /// Custom parameters that were kept as `x_<name>` because the client itself sets the field of their name.
@@ -89,6 +93,7 @@ impl Claim<'_> {
         Claim {
             events: self.events.into_iter().map(owned).collect(),
             connection: self.connection,
+            cookies: self.cookies.into_owned(),
             invalid: self.invalid,
             renamed: self.renamed,
             untrusted: self.untrusted,

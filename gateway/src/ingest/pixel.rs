@@ -85,7 +85,8 @@ impl Pixel {
             renamed: counts.renamed,
             untrusted: counts.untrusted,
             ..Claim::default()
-        })
+        }
+        .with_cookies_of(sender))
     }
 }
 

@@ -51,7 +51,7 @@ impl Repeats {
         match self.reservation.take() {
             Some(reservation) if !reservation.is_empty() => Box::pin(async move {
                 commit.await?;
-                reservation.confirm();
+                reservation.confirm().await;
                 Ok(())
             }),
             _ => commit,

@@ -168,6 +168,25 @@ fn pair(text: &[u8]) -> Option<(&[u8], Vec<u8>, &[u8])> {
     Some((name, value.get(..end)?.to_vec(), value.get(end..)?))
 }
 
+/// An address as text. Every hit has one, and nearly every one is of IPv4, for which the general way takes ten times as long.
+pub(crate) fn text_of(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else {
+        return address.to_string();
+    };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (place, octet) in address.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
+            if octet >= least {
+                text.push(char::from(b'0' + octet / unit % 10));
+            }
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -305,5 +324,14 @@ mod tests {
             prop_assert_eq!(parse_node(with_port.as_bytes()), Some(address));
             prop_assert_eq!(parse_node(address.to_string().as_bytes()), Some(address));
         }
+    }
+
+    #[test]
+    fn addresses_are_written_as_usual() {
+        for octet in 0..=u8::MAX {
+            let address = IpAddr::from([octet, 0, octet, 10]);
+            assert_eq!(text_of(address), address.to_string());
+        }
+        assert_eq!(text_of("2001:db8::1".parse().unwrap()), "2001:db8::1");
     }
 }

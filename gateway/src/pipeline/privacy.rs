@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::event::{Event, field};
+use crate::{
+    event::{Event, field},
+    ingest::visitor::text_of,
+};
 
 /// `privacy.ipAddress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub fn guard_ip_address(event: &mut Event<'_>, policy: IpAddressPolicy) {
         };
         let address = value.as_str().and_then(|text| text.trim().parse().ok());
         match address.and_then(|address| policy.apply(address)) {
-            Some(kept) => *value = kept.to_string().into(),
+            Some(kept) => *value = text_of(kept).into(),
             None => drop(event.remove(name)),
         }
     }

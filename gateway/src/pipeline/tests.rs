@@ -27,7 +27,7 @@ fn judged(policies: Policies, agent: &str, connection: Connection, event: Json) 
         .into_iter()
         .collect();
     let request = testing::request(&headers);
-    let visit = Visit::of(&plan, request, connection);
+    let visit = Visit::of(&plan, request, connection, Map::new());
     let record = testing::record(event);
     let claimed = ClaimedEvent {
         event: record.event,

@@ -1,5 +1,7 @@
 //! What is known of a hit's sender: found once for a hit, however many events it brings.
 
+use tagfleet_expressions::Map;
+
 use super::{
     bots::{self, Bot, BotPolicy},
     consent::request::RequestConsent,
@@ -29,9 +31,9 @@ pub struct Visit<'r> {
 }
 
 impl<'r> Visit<'r> {
-    /// Looks at the request once.
+    /// Looks at the request once. `cookies`: the tracking cookies in it.
     #[must_use]
-    pub fn of(plan: &Plan, request: HitRequest<'r>, connection: Connection) -> Self {
+    pub fn of(plan: &Plan, request: HitRequest<'r>, connection: Connection, cookies: Map<'r>) -> Self {
         let policies = &plan.policies;
         let by_visitor = connection == Connection::Visitor;
         Self {
@@ -44,7 +46,7 @@ impl<'r> Visit<'r> {
                 .filter(|_| by_visitor)
                 .and_then(|geo| geo.locate(&request)),
             consent: RequestConsent::of(&policies.consent, &request, connection),
-            browser: (by_visitor && policies.identity.is_in_use()).then(|| Browser::of(&request)),
+            browser: (by_visitor && policies.identity.is_in_use()).then(|| Browser::of(&request, cookies)),
             connection,
             request,
         }

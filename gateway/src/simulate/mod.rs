@@ -197,7 +197,7 @@ impl Simulator {
             None => 204,
         };
         hit.invalid = claim.invalid;
-        let visit = Visit::of(&self.plan, request, claim.connection);
+        let visit = Visit::of(&self.plan, request, claim.connection, claim.cookies);
         let mut steps = Steps::new(STEPS_PER_HIT);
         hit.events = claim
             .events

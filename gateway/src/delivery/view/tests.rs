@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 use serde_json::json;
 use tagfleet_crds::tagging_container::ConsentSignal as Signal;
-use tagfleet_expressions::{STEPS_PER_HIT, Steps};
+use tagfleet_expressions::{Map, STEPS_PER_HIT, Steps};
 use tokio::time::Instant;
 
 use super::*;
@@ -231,7 +231,7 @@ fn judged(world: &World) -> Judged<'static> {
         received_ms: 1_000,
         ..testing::request(&headers)
     };
-    let mut visit = Visit::of(&plan, request, Connection::Visitor);
+    let mut visit = Visit::of(&plan, request, Connection::Visitor, Map::new());
     visit.place = Some(Place {
         country: Some("DE".to_owned()),
         ..Place::default()

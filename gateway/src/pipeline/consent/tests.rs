@@ -84,7 +84,7 @@ fn resolved(case: &Json) -> (Json, Json) {
         ..Policies::default()
     });
     let claim = client(&case["client"]).claim(&request).unwrap();
-    let mut visit = Visit::of(&plan, request, claim.connection);
+    let mut visit = Visit::of(&plan, request, claim.connection, claim.cookies);
     visit.place = case.get("place").map(|place| Place {
         country: place["country"].as_str().map(str::to_owned),
         region: place["region"].as_str().map(str::to_owned),

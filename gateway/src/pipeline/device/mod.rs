@@ -64,18 +64,21 @@ pub fn enrich(event: &mut Event<'_>) {
         return;
     }
     let known = known(event, &agent).members();
-    let members: Vec<_> = known.map(|(name, value)| (name, value.into_owned())).collect();
-    let mut device = match event.remove(field::DEVICE) {
-        Some(Value::Map(stated)) => stated,
+    let known = known.map(|(name, value)| (Cow::Borrowed(name), Value::from(value.into_owned())));
+    let known: Vec<_> = known.collect();
+    let device = match event.remove(field::DEVICE) {
+        Some(Value::Map(mut stated)) => {
+            for (name, value) in known {
+                stated.insert(name, value);
+            }
+            stated
+        }
         Some(other) => {
             event.set("x_device", other);
-            Map::new()
+            Map::from_unique(known)
         }
-        None => Map::with_capacity(members.len()),
+        None => Map::from_unique(known),
     };
-    for (name, value) in members {
-        device.insert(name, value);
-    }
     if !device.is_empty() {
         event.set(field::DEVICE, device);
     }

@@ -10,7 +10,7 @@ use tagfleet_expressions::{Map, Value};
 
 use super::fpid::ID_BYTES;
 use crate::{
-    ingest::{HitRequest, cookies, cors},
+    ingest::{HitRequest, cors},
     pipeline::remembered::{Remembered, remembered},
 };
 
@@ -44,18 +44,23 @@ pub(super) struct Random {
 }
 
 impl<'r> Browser<'r> {
-    /// The browser of this request.
+    /// The browser of this request, which sent these tracking cookies.
     #[must_use]
-    pub fn of(request: &HitRequest<'r>) -> Self {
+    pub fn of(request: &HitRequest<'r>, cookies: Map<'r>) -> Self {
         let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = host.map(host_name).unwrap_or_default();
         let domain_at = domain_at(&host);
         Self {
-            cookies: cookies::tracking(request.headers, request.read_cookies),
+            cookies,
             host,
             domain_at,
             random: OnceCell::new(),
         }
+    }
+
+    /// The tracking cookies that it sent.
+    pub(super) const fn cookies(&self) -> &Map<'r> {
+        &self.cookies
     }
 
     /// The value of a cookie that it sent; none if it is empty.

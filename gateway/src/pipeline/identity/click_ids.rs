@@ -89,6 +89,8 @@ struct Known<'k> {
     click_ids: Option<&'k Map<'k>>,
     cookies: Option<&'k Map<'k>>,
     browser: &'k Browser<'k>,
+    /// One bit for each cookie's name, by [`bit`]: most of the table's cookies are not there.
+    bits: u64,
     /// Whether cookies that are there are set again.
     prolongs: bool,
 }
@@ -96,10 +98,13 @@ struct Known<'k> {
 impl<'k> Known<'k> {
     fn of(event: &'k Event<'_>, browser: &'k Browser<'_>) -> Self {
         let object = |name| event.get(name).and_then(Value::as_map);
+        let cookies = object(field::COOKIES);
+        let names = cookies.into_iter().chain([browser.cookies()]).flat_map(Map::iter);
         Self {
             click_ids: object(field::CLICK_IDS),
-            cookies: object(field::COOKIES),
+            cookies,
             browser,
+            bits: names.fold(0, |bits, (name, _)| bits | bit(name)),
             prolongs: event.name() == PROLONGS,
         }
     }
@@ -110,8 +115,17 @@ impl<'k> Known<'k> {
 
     /// What the event itself says of its browser counts before what came with the request, which may be a server's.
     fn cookie(&self, name: &str) -> Option<&'k str> {
+        if self.bits & bit(name) == 0 {
+            return None;
+        }
         member(self.cookies, name).or_else(|| self.browser.cookie(name))
     }
+}
+
+/// The bit of a name, by its length and last byte.
+fn bit(name: &str) -> u64 {
+    let last = name.bytes().next_back().unwrap_or_default();
+    1 << ((name.len() * 5 + usize::from(last)) % 64)
 }
 
 /// A member of an object, if it is text and not empty.

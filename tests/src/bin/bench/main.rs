@@ -97,27 +97,29 @@ impl Settings {
         run
     }
 
-    /// The gateway at full speed with these lines of the container's `spec`.
-    fn with(&self, kind: Kind, spec: &str) -> Run {
+    /// The gateway at full speed with these lines of the container's `spec` and these hits.
+    fn with(&self, kind: Kind, spec: &str, hits: Hits) -> Run {
         let nobody = format!("http://{}/", ports::free());
         let delivery = "  delivery: {retry: {initialBackoff: 60s}}";
         let server = Server::gateway_with(kind, spec, &[nobody], delivery);
-        self.load(&server, &["--max"])
+        self.load(&server, hits.arguments())
     }
 
     /// What privacy costs: each step by itself, and all of them at full speed.
     fn privacy(&self) -> Privacy {
         println!("Privacy:");
         let steps = privacy::steps(self.rounds);
-        let everything = [Kind::Memory, Kind::Disk].map(|kind| {
+        let measured = [Kind::Memory, Kind::Disk].map(|kind| Hits::ALL.map(|hits| (kind, hits)));
+        let everything = measured.concat().into_iter().map(|(kind, hits)| {
             let pair = || Everything {
-                without: self.with(kind, privacy::NOTHING),
-                with: self.with(kind, privacy::ALL),
+                without: self.with(kind, privacy::NOTHING, hits),
+                with: self.with(kind, privacy::ALL, hits),
             };
             let pairs = (0..self.rounds).map(|_| pair()).inspect(|pair| {
                 println!(
-                    "  {:<26} {:>7.0} hits/s, {:.1} us of CPU a hit without any; {:.0} hits/s, {:.1} us with all: {:.2}",
+                    "  {:<24} {:<16} {:>7.0} hits/s, {:.1} us of CPU a hit without any; {:.0} hits/s, {:.1} us with all: {:.2}",
                     kind.name(),
+                    hits.name(),
                     pair.without.report.rate,
                     pair.without.us_per_hit,
                     pair.with.report.rate,
@@ -125,9 +127,12 @@ impl Settings {
                     pair.kept()
                 );
             });
-            (kind, pairs.collect())
+            (kind, hits, pairs.collect())
         });
-        Privacy { steps, everything }
+        Privacy {
+            steps,
+            everything: everything.collect(),
+        }
     }
 
     /// A fresh server at a fixed rate.
@@ -211,7 +216,34 @@ struct Delivered {
 struct Privacy {
     steps: privacy::StepCosts,
     /// The gateway without any step and with all of them, round by round.
-    everything: [(Kind, Vec<Everything>); 2],
+    everything: Vec<(Kind, Hits, Vec<Everything>)>,
+}
+
+/// Which hits are sent.
+#[derive(Clone, Copy)]
+enum Hits {
+    /// Page views without cookies, each of another visitor.
+    Bare,
+    /// Visits to a shop, as a browser sends them.
+    Shop,
+}
+
+impl Hits {
+    const ALL: [Self; 2] = [Self::Bare, Self::Shop];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "first page views",
+            Self::Shop => "visits to a shop",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Bare => &["--max"],
+            Self::Shop => &["--max", "--shop"],
+        }
+    }
 }
 
 /// Full speed without any step of privacy, and right after it with all of them.

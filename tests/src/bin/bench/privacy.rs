@@ -167,7 +167,7 @@ fn nanoseconds(plan: &Plan) -> f64 {
                 read_cookies: &plan.policies.identity.read_cookies,
             };
             let claim = client.claim(&request).expect("a hit");
-            let visit = Visit::of(plan, request, claim.connection);
+            let visit = Visit::of(plan, request, claim.connection, claim.cookies);
             let mut steps = Steps::new(STEPS_PER_HIT);
             for event in claim.events {
                 black_box(pipeline::judge(plan, event, &visit, &mut steps));

@@ -21,7 +21,7 @@ use tagfleet_crds::tagging_container::Identity;
 
 use super::*;
 use crate::{
-    ingest::{Connection, HitRequest},
+    ingest::{Connection, HitRequest, cookies},
     pipeline::policies::Policies,
     plan::Plan,
     record::ConsentSignal::Granted,
@@ -165,7 +165,8 @@ impl Shop {
             read_cookies: &self.0.policies.identity.read_cookies,
             ..testing::request(&headers)
         };
-        let visit = Visit::of(&self.0, request, hit.connection);
+        let cookies = cookies::tracking(&headers, request.read_cookies);
+        let visit = Visit::of(&self.0, request, hit.connection, cookies);
         let mut decided = Vec::new();
         let events = events.iter().map(|event| {
             let mut event = testing::record(event.clone()).event;

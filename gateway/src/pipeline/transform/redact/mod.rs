@@ -101,10 +101,6 @@ impl Redaction {
         }
     }
 
-    fn looks_for_digits(&self) -> bool {
-        self.iban || self.numbers.card || self.numbers.phone
-    }
-
     /// The text without what is redacted; none when there is nothing of that in it.
     #[must_use]
     pub fn redacted(&self, text: &str) -> Option<String> {
@@ -119,12 +115,14 @@ impl Redaction {
         if self.email && (bytes.at || bytes.percent) {
             email::find(text, &mut found);
         }
-        if bytes.digits >= iban::CHECK_DIGITS && self.looks_for_digits() {
+        let numbers = (self.numbers.card || self.numbers.phone) && bytes.digits >= numbers::FEWEST_DIGITS;
+        let iban = self.iban && bytes.digits >= iban::CHECK_DIGITS && text.len() >= iban::SHORTEST;
+        if numbers || iban {
             let together = Together::of(text, bytes);
-            if (self.numbers.card || self.numbers.phone) && together.digits >= numbers::FEWEST_DIGITS {
+            if numbers && together.digits >= numbers::FEWEST_DIGITS {
                 numbers::find(text, self.numbers, &mut found);
             }
-            if self.iban && together.characters >= iban::SHORTEST {
+            if iban && together.characters >= iban::SHORTEST {
                 iban::find(text, &mut found);
             }
         }

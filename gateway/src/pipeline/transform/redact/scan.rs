@@ -39,25 +39,19 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    /// Looks at each byte once, without a branch, so that the compiler can take many at a time.
+    /// Looks at each byte once, without a branch. Most texts are short, for which a table is faster than vectors.
     pub(super) fn of(text: &str) -> Self {
-        let mut digits = 0;
-        let (mut at, mut percent, mut equals) = (0, 0, 0);
-        for bytes in text.as_bytes().chunks(usize::from(u8::MAX)) {
-            let mut some = 0_u8;
-            for byte in bytes {
-                some += u8::from(byte.is_ascii_digit());
-                at |= u8::from(*byte == b'@');
-                percent |= u8::from(*byte == b'%');
-                equals |= u8::from(*byte == b'=');
-            }
-            digits += usize::from(some);
+        let (mut digits, mut seen) = (0, 0);
+        for byte in text.as_bytes() {
+            let marks = marks(*byte);
+            digits += one_if(marks, DIGIT);
+            seen |= marks;
         }
         Self {
             digits,
-            at: at != 0,
-            percent: percent != 0,
-            equals: equals != 0,
+            at: seen & AT != 0,
+            percent: seen & PERCENT != 0,
+            equals: seen & EQUALS != 0,
         }
     }
 }
@@ -84,9 +78,9 @@ impl Together {
         let (mut digits, mut most_digits) = (0, 0);
         let (mut characters, mut most_characters) = (0, 0);
         for byte in text.as_bytes() {
-            let role = ROLES.get(usize::from(*byte)).copied().unwrap_or_default();
-            digits = (digits + role.digit) & role.in_number;
-            characters = (characters + role.character) & role.in_code;
+            let marks = marks(*byte);
+            digits = (digits + one_if(marks, DIGIT)) * one_if(marks, IN_NUMBER);
+            characters = (characters + one_if(marks, CHARACTER)) * one_if(marks, IN_CODE);
             most_digits = digits.max(most_digits);
             most_characters = characters.max(most_characters);
         }
@@ -97,41 +91,47 @@ impl Together {
     }
 }
 
-/// What a byte makes of the two counts: what it adds, and a mask of what it leaves of it, all or nothing.
-#[derive(Clone, Copy, Default)]
-struct Role {
-    digit: usize,
-    in_number: usize,
-    character: usize,
-    in_code: usize,
-}
+/// What a byte is, as marks of one bit each.
+const DIGIT: u8 = 1;
+const AT: u8 = 1 << 1;
+const PERCENT: u8 = 1 << 2;
+const EQUALS: u8 = 1 << 3;
+/// A digit or letter.
+const CHARACTER: u8 = 1 << 4;
+/// It may stand between the digits of a number.
+const IN_NUMBER: u8 = 1 << 5;
+/// It may stand between the characters of a code.
+const IN_CODE: u8 = 1 << 6;
 
-const ROLES: [Role; 256] = {
-    const NOTHING: Role = Role {
-        digit: 0,
-        in_number: 0,
-        character: 0,
-        in_code: 0,
-    };
-    let mut roles = [NOTHING; 256];
-    let mut rest = roles.as_mut_slice();
+const MARKS: [u8; 256] = {
+    let mut marks = [0; 256];
+    let mut rest = marks.as_mut_slice();
     let mut byte = 0_u8;
-    while let Some((role, behind)) = rest.split_first_mut() {
-        let parts_groups = matches!(byte, b' ' | b'\t' | b'-' | 0x80..);
-        let parts_digits = matches!(byte, b'(' | b')' | b'.' | b'/' | b'+');
-        role.digit = byte.is_ascii_digit() as usize;
-        role.character = byte.is_ascii_alphanumeric() as usize;
-        if byte.is_ascii_digit() || parts_groups || parts_digits {
-            role.in_number = usize::MAX;
-        }
-        if byte.is_ascii_alphanumeric() || parts_groups {
-            role.in_code = usize::MAX;
-        }
+    while let Some((mark, behind)) = rest.split_first_mut() {
+        *mark = match byte {
+            b'0'..=b'9' => DIGIT | CHARACTER | IN_NUMBER | IN_CODE,
+            b'a'..=b'z' | b'A'..=b'Z' => CHARACTER | IN_CODE,
+            b' ' | b'\t' | b'-' | 0x80.. => IN_NUMBER | IN_CODE,
+            b'(' | b')' | b'.' | b'/' | b'+' => IN_NUMBER,
+            b'@' => AT,
+            b'%' => PERCENT,
+            b'=' => EQUALS,
+            _ => 0,
+        };
         byte = byte.wrapping_add(1);
         rest = behind;
     }
-    roles
+    marks
 };
+
+fn marks(byte: u8) -> u8 {
+    MARKS.get(usize::from(byte)).copied().unwrap_or_default()
+}
+
+/// 1 if a byte has this mark, else 0.
+fn one_if(marks: u8, mark: u8) -> usize {
+    usize::from(marks & mark != 0)
+}
 
 /// The sign at a byte, and how many bytes it takes; none at the end.
 #[inline]

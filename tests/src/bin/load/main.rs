@@ -7,6 +7,8 @@
 //! server acknowledged, so that what it lost can be counted. A hit whose connection broke is not sent again, but with
 //! `--resend`, as browsers do.
 
+mod hits;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     error::Error,
@@ -21,6 +23,8 @@ use std::{
 use clap::Parser;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 use tagfleet_tests::load::{Latency, Report};
+
+use crate::hits::Hits;
 
 /// A hit that is not answered within this time counts as `timeout`.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,6 +58,9 @@ struct Args {
     /// Watches the clock between two hits instead of sleeping in whole milliseconds; costs the whole core.
     #[arg(long)]
     precise: bool,
+    /// Visits to a shop, request for request as Chrome sends them: half of the visitors have been there before.
+    #[arg(long, conflicts_with_all = ["event", "parameters"])]
+    shop: bool,
     /// The event's name.
     #[arg(long, default_value = "page_view")]
     event: String,
@@ -76,49 +83,6 @@ struct Args {
     /// Writes the report here; default: standard output.
     #[arg(long)]
     report: Option<PathBuf>,
-}
-
-/// A request whose number is written into it in place.
-struct Template {
-    bytes: Vec<u8>,
-    numbers: Vec<usize>,
-}
-
-impl Template {
-    const DIGITS: usize = 10;
-
-    /// A hit with the parameters that a browser sends; `event_id` and `cid` hold the hit's number.
-    fn new(args: &Args, run: &str) -> Self {
-        let mark = "##########";
-        let separator = if args.parameters.is_empty() { "" } else { "&" };
-        let text = format!(
-            "GET /g/collect?v=2&tid=G-TEST1&gtm=45je61d1v9100000001za200&_p=1768476420055&cid={mark}.1730448757&ul=en-us\
-             &sr=2560x1440&_s=1&sid=1768475378&sct=5&seg=1&dl=https%3A%2F%2Fwww.shop.example%2Fbowls%3Fsize%3D10\
-             &dt=Bowls&en={event}&ep.event_id={run}-{mark}&_et=1200{separator}{parameters} HTTP/1.1\r\n\
-             Host: {host}\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
-             Chrome/156.0.0.0 Safari/537.36\r\nAccept: */*\r\nReferer: https://www.shop.example/\r\n\r\n",
-            event = args.event,
-            parameters = args.parameters,
-            host = args.host,
-        );
-        let numbers = text.match_indices(mark).map(|(at, _)| at).collect();
-        Self {
-            bytes: text.into_bytes(),
-            numbers,
-        }
-    }
-
-    /// The request of hit `number`.
-    fn hit(&mut self, number: u64) -> &[u8] {
-        for at in &self.numbers {
-            let mut rest = number;
-            for digit in self.bytes.iter_mut().skip(*at).take(Self::DIGITS).rev() {
-                *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-                rest /= 10;
-            }
-        }
-        &self.bytes
-    }
 }
 
 /// The hit that a connection waits for.
@@ -160,7 +124,7 @@ fn inspect(read: &[u8]) -> Result<Answer, &'static str> {
         .and_then(|digits| std::str::from_utf8(digits).ok())
         .and_then(|digits| digits.parse::<u16>().ok())
         .ok_or("the answer is not HTTP")?;
-    if status == 204 && head.len() < 512 && memchr::memmem::find(head, b"lose").is_none() {
+    if status == 204 && head.len() < 4096 && memchr::memmem::find(head, b"lose").is_none() {
         return Ok(Answer::Whole { status, close: false });
     }
     let head = String::from_utf8_lossy(head).to_ascii_lowercase();
@@ -192,7 +156,7 @@ enum Schedule {
 
 struct Generator {
     target: SocketAddr,
-    template: Template,
+    hits: Hits,
     run: String,
     schedule: Schedule,
     /// Hits to send at the most.
@@ -221,6 +185,11 @@ impl Generator {
             Some(run) => run.clone(),
             None => format!("{:x}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis()),
         };
+        let hits = if args.shop {
+            Hits::shop(&args.host, &run)
+        } else {
+            Hits::bare(&args.host, &run, &args.event, &args.parameters)
+        };
         let now = Instant::now();
         let duration = args.duration.map(Duration::try_from_secs_f64).transpose()?;
         let (schedule, by_time) = match args.rate {
@@ -244,7 +213,7 @@ impl Generator {
         };
         Ok(Self {
             target: args.target,
-            template: Template::new(args, &run),
+            hits,
             run,
             deadline: duration.filter(|_| args.max).map(|d| now + d),
             schedule,
@@ -385,7 +354,7 @@ impl Generator {
         let Some(stream) = &mut connection.stream else {
             return Ok(());
         };
-        let bytes = self.template.hit(hit.number);
+        let bytes = self.hits.hit(hit.number);
         connection.under_way = Some(hit);
         match stream.write(bytes) {
             Ok(written) => connection
