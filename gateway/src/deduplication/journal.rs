@@ -1,9 +1,9 @@
 //! What the index of deduplication leaves on disk: one record for each confirmed event, in segments by time.
 //!
 //! A record is written before its hit is answered, together with those of the other hits that the log committed with it, so
-//! that a killed process forgets nothing that it acknowledged, and synced within a second: a crash of the machine may forget that much, which costs a repeat and never an event. A segment goes
-//! when it is past the window, or when the later ones alone hold `max_entries`: on disk there are up to 1.25 ×
-//! `max_entries` × 24 bytes, and what comes in a second.
+//! that a killed process forgets nothing that it acknowledged, and synced within a second: a crash of the machine may forget
+//! that much, which costs a repeat and never an event. A segment goes when it is past the window, or when the later ones
+//! alone hold `max_entries`: on disk there are up to 1.25 × `max_entries` × 24 bytes, and what comes in a second.
 
 use std::{
     collections::VecDeque,
@@ -36,6 +36,7 @@ pub struct Journal {
     /// Where records are written; none while nothing is to be kept.
     current: ArcSwapOption<Segment>,
     segments: Mutex<Segments>,
+    /// What is written next.
     next: Mutex<Batch>,
 }
 

@@ -185,14 +185,12 @@ impl Reservation {
 
     /// The log has the hit's events: they are seen from now on. Returns when a killed process would not forget it.
     pub async fn confirm(mut self) {
-        let deduplication = Arc::clone(&self.deduplication);
-        if let Some(journal) = &deduplication.journal
-            && !self.keys.is_empty()
-        {
-            deduplication.tell_failure(journal.append(&self.keys, self.time_s).await);
+        if let Some(journal) = &self.deduplication.journal {
+            let written = journal.append(&self.keys, self.time_s).await;
+            self.deduplication.tell_failure(written);
         }
         for key in std::mem::take(&mut self.keys) {
-            deduplication.index.confirm(key, self.time_s);
+            self.deduplication.index.confirm(key, self.time_s);
         }
         // Nobody can ask for it any more. Who has asked already has it.
         if Arc::get_mut(&mut self.outcome).is_none() {

@@ -122,7 +122,7 @@ impl Segment {
             let mut record = [0; RECORD];
             reader.read_exact(&mut record)?;
             match from_record(&record, header.number) {
-                Some((key, time_s)) => {
+                Some(Record { key, time_s }) => {
                     newest_s = newest_s.max(time_s);
                     restore(key, time_s);
                 }
@@ -218,11 +218,14 @@ fn push_record(bytes: &mut Vec<u8>, record: Record, segment: u64) {
     bytes.extend_from_slice(&checksum(segment, &key, &time).to_le_bytes());
 }
 
-fn from_record(record: &[u8; RECORD], segment: u64) -> Option<(Key, u32)> {
+fn from_record(record: &[u8; RECORD], segment: u64) -> Option<Record> {
     let (key, rest) = record.split_first_chunk()?;
     let (time, rest) = rest.split_first_chunk()?;
     let is_whole = u32::from_le_bytes(*rest.first_chunk()?) == checksum(segment, key, time);
-    is_whole.then(|| (Key::from_bytes(*key), u32::from_le_bytes(*time)))
+    is_whole.then(|| Record {
+        key: Key::from_bytes(*key),
+        time_s: u32::from_le_bytes(*time),
+    })
 }
 
 /// The segment's number is in it, so that what the file system leaves of another file is not taken for a record.

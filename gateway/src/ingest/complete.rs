@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{HeaderMap, header};
 use tagfleet_expressions::{Map, Value};
 
-use super::{Claim, HitRequest, cookies, fields::Fields, page::Page, query, visitor::text_of};
+use super::{HitRequest, cookies, fields::Fields, page::Page, query, visitor::text_of};
 use crate::{event::field, name_patterns::NamePatterns};
 
 /// What a request says of its sender, read once however many events it brings.
@@ -73,16 +73,6 @@ impl<'r> Sender<'r> {
         match self.cookies.get("_ga")? {
             Value::String(Cow::Borrowed(cookie)) => cookies::ga_client_id(cookie).map(Value::from),
             cookie => cookies::ga_client_id(cookie.as_str()?).map(|id| Value::from(id.to_owned())),
-        }
-    }
-}
-
-impl<'r> Claim<'r> {
-    /// With the cookies that were read for its events, as others ask for them, too.
-    pub(super) fn with_cookies_of(self, sender: Sender<'r>) -> Self {
-        Self {
-            cookies: sender.cookies,
-            ..self
         }
     }
 }

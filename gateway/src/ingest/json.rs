@@ -70,8 +70,9 @@ impl Json {
                 }
             }
         }
+        claim.cookies = sender.cookies;
         match first_fault {
-            _ if !claim.events.is_empty() => Ok(claim.with_cookies_of(sender)),
+            _ if !claim.events.is_empty() => Ok(claim),
             Some(fault) => Err(Refusal::NoEvent {
                 reason: fault.to_string().into(),
                 invalid: claim.invalid,

@@ -135,12 +135,13 @@ impl MeasurementProtocol {
                 None => common.claim_event(event, &sender, &mut claim),
             }
         }
+        claim.cookies = sender.cookies;
         match first_remark {
             Some(remark) if claim.events.is_empty() => Err(Refusal::NoEvent {
                 reason: remark.to_string().into(),
                 invalid: claim.invalid,
             }),
-            _ => Ok(claim.with_cookies_of(sender)),
+            _ => Ok(claim),
         }
     }
 

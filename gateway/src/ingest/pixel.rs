@@ -82,11 +82,11 @@ impl Pixel {
                 said,
                 has_own_id,
             }],
+            cookies: sender.cookies,
             renamed: counts.renamed,
             untrusted: counts.untrusted,
             ..Claim::default()
-        }
-        .with_cookies_of(sender))
+        })
     }
 }
 

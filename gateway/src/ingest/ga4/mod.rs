@@ -49,13 +49,14 @@ impl Ga4 {
         let mut shared = Hit::new();
         shared.read(request.query)?;
         let sender = Sender::of(request);
-        let claim = match std::str::from_utf8(body) {
+        let mut claim = match std::str::from_utf8(body) {
             Ok(lines) => self.claim_lines(shared, lines, &sender)?,
             Err(_) => self
                 .claim_lines(shared, &String::from_utf8_lossy(body), &sender)?
                 .into_owned(),
         };
-        Ok(claim.with_cookies_of(sender))
+        claim.cookies = sender.cookies;
+        Ok(claim)
     }
 
     fn claim_lines<'r>(&self, mut shared: Hit<'r>, body: &'r str, sender: &Sender<'r>) -> Result<Claim<'r>, Refusal> {
