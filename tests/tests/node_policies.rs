@@ -187,7 +187,8 @@ fn apply_fleet(space: &Namespace<'_>, sink: &Sink) -> Vec<Pod> {
     space.wait_for_pods(GATEWAYS, 2, PATIENCE)
 }
 
-/// A pod that does nothing, with its name as a label: what a test runs in its network comes from it.
+/// A pod that does nothing, with its name as a label: what a test runs in its network comes from it. Policies are enforced for
+/// it when it is returned: that it is ready is the kubelet's word, and until the pod is known all that it sends is dropped.
 fn idle_pod(space: &Namespace<'_>, name: &str) -> Pod {
     space.apply_json(&json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app.kubernetes.io/name": name}},
@@ -201,7 +202,9 @@ fn idle_pod(space: &Namespace<'_>, name: &str) -> Pod {
             }],
         },
     }));
-    space.wait_for(name, "it is ready", PATIENCE, is_ready)
+    let pod = space.wait_for(name, "it is ready", PATIENCE, is_ready);
+    wait_for_outcome(&pod, API_SERVER, Outcome::Connected);
+    pod
 }
 
 /// The fleet's Service.
@@ -239,7 +242,7 @@ fn connect(from: &Pod, to: SocketAddr) -> Outcome {
     }
 }
 
-/// A changed container is a changed policy some moments later.
+/// A new pod, and a changed container's policy, are enforced some moments later.
 fn wait_for_outcome(from: &Pod, to: SocketAddr, outcome: Outcome) {
     let what = format!("{} to {to}: {outcome:?}", from.name_any());
     wait::until_true(&what, PATIENCE, || connect(from, to) == outcome);

@@ -36,7 +36,7 @@ use tagfleet_tests::{
     skip,
 };
 
-/// How often it looks: a container takes longer to start when its pod has an address.
+/// How often it looks: a container seldom starts sooner when its pod has an address.
 const PERIOD: Duration = Duration::from_millis(200);
 /// Whether the kernel shows nftables the packets that a bridge passes between its ports: those between pods of a node.
 const BRIDGE_SETTING: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
