@@ -154,6 +154,44 @@ fn the_client_id_stands_in_the_cookies_too() {
 }
 
 #[test]
+fn a_copy_of_what_is_taken_away() {
+    // For one destination, and for all; of the parameter, of what it is in, and of a part of it.
+    tells(
+        &json!([{"augment": {"ref": "event.user_id"}}, {"exclude": ["user_id"], "destinations": ["queue"]}]),
+        &[
+            "transformations[1].exclude[0]: is left in ref, a copy that the transformation t0 makes before: name ref beside it",
+        ],
+    );
+    tells(
+        &json!([{"augment": {"person": "event.user_data"}}, {"hash": ["user_data.email_address"]}]),
+        &[
+            "transformations[1].hash[0]: is left in person.email_address, a copy that the transformation t0 makes before",
+        ],
+    );
+    tells(
+        &json!([{"augment": {"street": " event.user_data.address.street"}}, {"hash": ["user_data.address"], "destinations": ["queue"]}]),
+        &["transformations[1].hash[0]: is left in street, a copy that the transformation t0 makes before"],
+    );
+    // The copy is taken away too, before or behind; it is of nothing; it is made behind, or for somebody else; it is no copy.
+    tells(
+        &json!([
+            {"augment": {"ref": "event.user_id"}}, {"exclude": ["ref"]}, {"exclude": ["user_id"], "destinations": ["queue"]},
+            {"augment": {"person": "event.user_data"}}, {"hash": ["user_data.email_address", "person"]}
+        ]),
+        &[],
+    );
+    tells(
+        &json!([
+            {"exclude": ["page_title"]}, {"augment": {"title": "event.page_title"}},
+            {"hash": ["user_id"]}, {"augment": {"ref": "event.user_id"}},
+            {"augment": {"other": "event.country"}, "destinations": ["meta"]}, {"exclude": ["country"], "destinations": ["queue"]},
+            {"augment": {"domain": "event.page_location.split('/')[2]"}}, {"exclude": ["page_location"], "destinations": ["meta"]}
+        ]),
+        &[],
+    );
+}
+
+#[test]
 fn a_variable_that_would_show_what_is_hidden() {
     tells(
         &json!([{"hash": ["sku"], "destinations": ["queue"]}]),

@@ -41,6 +41,7 @@ pub(super) fn check(container: &TaggingContainer, scope: &Scope, objects: &Objec
         nothing_left(&rules, at, report);
         hashed_too_early(rule, &targets, report);
         same_id_in_cookies(rule, &rules, report);
+        left_in_a_copy(&rules, at, report);
         let set_later = |parameter: &str| {
             let later = rules.iter().skip(at + 1);
             later.filter(|rule| rule.is_for_all()).any(|rule| rule.sets(parameter))
@@ -177,6 +178,56 @@ fn same_id_in_cookies(rule: &Rule<'_>, rules: &[Rule<'_>], report: &mut Report) 
             report.warning(path, reasons::NO_EFFECT, message);
         }
     }
+}
+
+/// A parameter that is removed or hashed, and that an earlier transformation has copied as it is. What is computed from one may
+/// be what is meant to be left of it.
+fn left_in_a_copy(rules: &[Rule<'_>], at: usize, report: &mut Report) {
+    let Some((before, [rule, ..])) = rules.split_at_checked(at) else {
+        return;
+    };
+    if !matches!(rule.kind, TransformationKind::Exclude(_) | TransformationKind::Hash(_)) {
+        return;
+    }
+    for (path, parameter) in rule.parameters() {
+        for (made, earlier) in before.iter().enumerate().filter(|(_, earlier)| earlier.meets(rule)) {
+            let TransformationKind::Augment(augment) = earlier.kind else {
+                continue;
+            };
+            let is_there = removed_before(rules, made, parameter).is_none();
+            let copies = augment
+                .iter()
+                .filter_map(|(name, source)| copied(parameter, name, source));
+            for copy in copies.filter(|_| is_there) {
+                let behind = rules.iter().skip(made + 1);
+                if behind
+                    .filter(|other| other.includes(rule))
+                    .any(|other| other.takes(&copy))
+                {
+                    continue;
+                }
+                let message = format!(
+                    "is left in {copy}, a copy that the transformation {} makes before: name {copy} beside it",
+                    earlier.manifest.name
+                );
+                report.warning(path.clone(), reasons::NO_EFFECT, message);
+            }
+        }
+    }
+}
+
+/// What of a parameter stands where an `augment` sets `name`, if that does nothing but copy it, what it is in, or a part of it.
+fn copied(parameter: &str, name: &str, source: &str) -> Option<String> {
+    let is_path = |character: char| character.is_alphanumeric() || matches!(character, '_' | '.');
+    let original = source.trim().strip_prefix("event.")?;
+    if !original.chars().all(is_path) {
+        return None;
+    }
+    if is_within(original, parameter) {
+        return Some(name.to_owned());
+    }
+    let rest = parameter.strip_prefix(original).filter(|rest| rest.starts_with('.'))?;
+    Some(format!("{name}{rest}"))
 }
 
 /// A parameter that is removed, and that an expression of a destination reads afterwards.

@@ -53,7 +53,7 @@ impl<'t> Rule<'t> {
     }
 
     /// Whether it is made wherever another is.
-    fn includes(&self, other: &Rule<'_>) -> bool {
+    pub(super) fn includes(&self, other: &Rule<'_>) -> bool {
         self.is_for_all() || {
             let mut theirs = other.manifest.destinations.iter().flatten();
             !other.is_for_all() && theirs.all(|name| self.is_for(name))
@@ -114,6 +114,24 @@ impl<'t> Rule<'t> {
             TransformationKind::Redact(redact) => {
                 redact.parameters.iter().flatten().any(|name| field_of(name) == field)
             }
+        }
+    }
+
+    /// Whether it is made for anybody for whom another is made.
+    pub(super) fn meets(&self, other: &Rule<'_>) -> bool {
+        self.is_for_all() || other.is_for_all() || {
+            let mut theirs = other.manifest.destinations.iter().flatten();
+            theirs.any(|name| self.is_for(name))
+        }
+    }
+
+    /// Whether it removes or hashes a parameter as a whole, whatever the event.
+    pub(super) fn takes(&self, parameter: &str) -> bool {
+        match self.kind {
+            TransformationKind::Hash(names) if self.manifest.when.is_none() => {
+                names.iter().any(|name| is_within(parameter, name))
+            }
+            _ => self.removes(parameter),
         }
     }
 
