@@ -100,6 +100,8 @@ pub mod reasons {
     pub const PODS_FAILING: &str = "PodsFailing";
     /// A pod is ready, but the operator cannot read its `/status`.
     pub const GATEWAYS_UNREACHABLE: &str = "GatewaysUnreachable";
+    /// A gateway answers hits with 503, as its buffer does not take them.
+    pub const HITS_REFUSED: &str = "HitsRefused";
     /// Nothing is wrong.
     pub const HEALTHY: &str = "Healthy";
     /// A child's name is taken by an object that is not the operator's.

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Instant,
 };
 
@@ -13,9 +13,13 @@ use serde::Serialize;
 use tagfleet_crds::conditions::reasons;
 
 use crate::{
-    log::{Ledger, Usage},
+    log::{AppendError, Ledger, Usage},
     metrics::{Sources, lag},
 };
+
+/// How long `/status` tells of a hit that the buffer did not take. A buffer at its limit takes some hits and refuses others, and
+/// shall not seem well in between.
+const REFUSING_MS: i64 = 60_000;
 
 /// The answer of `/status`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,7 +37,7 @@ pub struct Status {
     pub clients: Vec<ClientStatus>,
     /// The destinations.
     pub destinations: Vec<DestinationStatus>,
-    /// How full the buffer is.
+    /// How full the buffer is, and whether it refuses hits.
     pub buffer: BufferStatus,
     /// The database of places (`enrich.geo.file`, `.url`), where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,8 +89,8 @@ pub struct ClientStatus {
     pub name: String,
 }
 
-/// How full the buffer is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+/// How full the buffer is, and whether it refuses hits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BufferStatus {
     /// Bytes held.
@@ -95,6 +99,19 @@ pub struct BufferStatus {
     pub events: u64,
     /// Bytes it may hold.
     pub max_bytes: u64,
+    /// Why hits were answered with 503 within the last minute; absent where it took them all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<BufferRefusal>,
+}
+
+/// Why the buffer did not take a hit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BufferRefusal {
+    /// When it did not take one last, unix milliseconds.
+    pub at_ms: i64,
+    /// Why, and what can be done. It is the same for as long as the cause is.
+    pub message: String,
 }
 
 /// The database of places.
@@ -299,6 +316,7 @@ pub struct Board {
     refusals: RwLock<Vec<Refusal>>,
     destinations: RwLock<BTreeMap<String, Arc<DestinationBoard>>>,
     geo: RwLock<Option<GeoStatus>>,
+    buffer_refusal: Mutex<Option<BufferRefusal>>,
 }
 
 impl Default for Board {
@@ -316,7 +334,31 @@ impl Board {
             refusals: RwLock::default(),
             destinations: RwLock::default(),
             geo: RwLock::default(),
+            buffer_refusal: Mutex::default(),
         }
+    }
+
+    /// A hit was answered with 503, as the buffer did not take it.
+    pub fn hit_not_taken(&self, at_ms: i64, error: &AppendError) {
+        let message = match error {
+            AppendError::Full { max_bytes, .. } => format!(
+                "the buffer is full ({max_bytes} bytes). Its destinations must catch up, or spec.buffer needs a larger \
+                 maxBytes"
+            ),
+            AppendError::Device(error) => format!("the buffer cannot be written: {error}"),
+            AppendError::Busy => {
+                "more hits come than the buffer can write. More gateways (spec.replicas.max) or a faster \
+                                  volume are needed"
+                    .to_owned()
+            }
+            // Its pod is on its way out, and others serve.
+            AppendError::Closed => return,
+        };
+        *self.buffer_refusal() = Some(BufferRefusal { at_ms, message });
+    }
+
+    fn buffer_refusal(&self) -> MutexGuard<'_, Option<BufferRefusal>> {
+        self.buffer_refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What there is to tell of the database of places; none without one.
@@ -414,6 +456,7 @@ impl Board {
             events,
             max_bytes,
         } = sources.usage;
+        let refusal = self.buffer_refusal().clone();
         Status {
             container: sources.plan.container.to_string(),
             configuration: Configuration {
@@ -428,6 +471,7 @@ impl Board {
                 bytes,
                 events,
                 max_bytes,
+                refusal: refusal.filter(|refusal| sources.now_ms.saturating_sub(refusal.at_ms) < REFUSING_MS),
             },
             geo: self.geo(),
             totals,
@@ -522,7 +566,6 @@ mod tests {
             location: Some("shop.yaml:31".into()),
         }]);
         let sources = Sources {
-            plan: &plan,
             ledgers: BTreeMap::from([(
                 "orders".to_owned(),
                 Ledger {
@@ -538,10 +581,7 @@ mod tests {
                 events: 2,
                 max_bytes: 1_000,
             },
-            dead_letters: BTreeMap::new(),
-            deliveries: BTreeMap::new(),
-            now_ms: 3_000,
-            now: Instant::now(),
+            ..testing::sources(&plan, 3_000)
         };
         let totals = Totals {
             requests: 5,
@@ -612,5 +652,31 @@ mod tests {
         let notes = board.destination("orders").read();
         assert_eq!(notes.delivery, Delivery::Delivering);
         assert_eq!(notes.last_error.unwrap().message, "timed out");
+    }
+
+    #[test]
+    fn a_hit_that_the_buffer_did_not_take_is_told_for_a_minute() {
+        let plan = testing::plan("v1", vec![], vec![]);
+        let board = Board::new();
+        let full = |bytes| AppendError::Full {
+            bytes,
+            max_bytes: 1_000,
+        };
+        board.hit_not_taken(10_000, &full(990));
+        board.hit_not_taken(20_000, &full(999));
+        let at = |now_ms| {
+            let status = board.status(&testing::sources(&plan, now_ms), Totals::default(), true);
+            let status = serde_json::to_value(status).unwrap();
+            status.pointer("/buffer/refusal").cloned()
+        };
+        let expected = json!({
+            "atMs": 20_000,
+            "message": "the buffer is full (1000 bytes). Its destinations must catch up, or spec.buffer needs a larger maxBytes",
+        });
+        assert_eq!(at(20_000), Some(expected.clone()));
+        assert_eq!(at(79_999), Some(expected));
+        assert_eq!(at(80_000), None);
+        board.hit_not_taken(90_000, &AppendError::Closed);
+        assert_eq!(at(90_000), None);
     }
 }

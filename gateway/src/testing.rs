@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use http::{HeaderMap, Method};
@@ -18,7 +18,8 @@ use crate::{
     },
     event::Event,
     ingest::{Client, HitRequest, cors::Cors},
-    log::DestinationId,
+    log::{DestinationId, Usage},
+    metrics::Sources,
     name_patterns::NamePatterns,
     pipeline::{policies::Policies, privacy::IpAddressPolicy, transform::View},
     plan::{DeliverySettings, Plan, PlannedDestination, Trigger},
@@ -40,6 +41,19 @@ pub(crate) fn request(headers: &HeaderMap) -> HitRequest<'_> {
         by_trusted_proxy: false,
         read_cookies: &NO_COOKIES,
         received_ms: 0,
+    }
+}
+
+/// What there is to tell of a plan whose log and dead letters are empty.
+pub(crate) fn sources(plan: &Plan, now_ms: i64) -> Sources<'_> {
+    Sources {
+        plan,
+        ledgers: BTreeMap::new(),
+        usage: Usage::default(),
+        dead_letters: BTreeMap::new(),
+        deliveries: BTreeMap::new(),
+        now_ms,
+        now: Instant::now(),
     }
 }
 

@@ -216,6 +216,41 @@ fn what_a_gateway_refuses_shows_and_the_others_go_on() {
 }
 
 #[test]
+fn a_buffer_that_takes_no_hits_is_told_with_what_to_do() {
+    let Some(cluster) = Cluster::without_nodes("a_buffer_that_takes_no_hits_is_told_with_what_to_do") else {
+        return;
+    };
+    let space = cluster.namespace("full");
+    let sink = Sink::start();
+    let _operator = shop(&space, 1);
+    space.patch(
+        SHOP,
+        &json!({"spec": {"buffer": {"memory": {"maxBytes": "16Ki"}, "whenFull": "Refuse"}}}),
+    );
+    destination(&space, "orders", &webhook(&sink));
+    space.patch("destination/orders", &json!({"spec": {"paused": true}}));
+    let gateway = &space.run_gateways(PODS, 1, PATIENCE)[0];
+    space.wait_for_condition(SHOP, "Degraded", ("False", "Healthy"), PATIENCE);
+
+    let taken = (0..1_000).take_while(|number| gateway.hit("purchase", &format!("id-{number}"), "") == 204);
+    let taken = taken.count();
+    assert!((1..1_000).contains(&taken), "{taken} hits were taken");
+    let message = space.wait_for_condition(SHOP, "Degraded", ("True", "HitsRefused"), PATIENCE);
+    assert!(
+        message.contains("1 of 1 gateway answers hits with 503")
+            && message.contains("the buffer is full (16384 bytes)"),
+        "{message}"
+    );
+    space.wait_for_event("shop", "HitsRefused", PATIENCE);
+
+    // What was taken is delivered when that is mended, and all is well a minute after the last hit that was refused.
+    space.patch("destination/orders", &json!({"spec": {"paused": false}}));
+    sink.wait_for_ids(taken, PATIENCE);
+    assert_eq!(gateway.hit("purchase", "goes-on", ""), 204);
+    space.wait_for_condition(SHOP, "Degraded", ("False", "Healthy"), 2 * PATIENCE);
+}
+
+#[test]
 fn a_pod_that_does_not_start_is_told_with_what_to_do() {
     let Some(cluster) = Cluster::without_nodes("a_pod_that_does_not_start_is_told_with_what_to_do") else {
         return;

@@ -281,16 +281,9 @@ impl Gateway {
 
     fn status(&self, name: &str, destination: PlannedDestination) -> DestinationStatus {
         let plan = plan(vec![destination]);
-        let sources = crate::metrics::Sources {
-            plan: &plan,
-            ledgers: BTreeMap::new(),
-            usage: self.log.usage(),
-            dead_letters: BTreeMap::new(),
-            deliveries: BTreeMap::new(),
-            now_ms: now_ms(),
-            now: std::time::Instant::now(),
-        };
-        let status = self.board.status(&sources, Totals::default(), true);
+        let status = self
+            .board
+            .status(&testing::sources(&plan, now_ms()), Totals::default(), true);
         let found = status.destinations.into_iter().find(|found| found.name == name);
         found.unwrap()
     }

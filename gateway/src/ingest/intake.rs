@@ -42,6 +42,7 @@ use crate::{
     metrics::{ClientMetrics, Metrics},
     pipeline::{self, Dropped, Fate, Judged, identity::lines_of_answer, visit::Visit},
     plan::Plan,
+    status::Board,
     traces::{Tracer, spans::HitSpan},
 };
 
@@ -52,6 +53,7 @@ pub struct Intake {
     deduplication: Arc<Deduplication>,
     tracer: Tracer,
     metrics: Arc<Metrics>,
+    board: Arc<Board>,
     hold: Arc<Hold>,
     body_memory: BodyMemory,
     body_time: Duration,
@@ -67,6 +69,7 @@ impl Intake {
         deduplication: Arc<Deduplication>,
         tracer: Tracer,
         metrics: Arc<Metrics>,
+        board: Arc<Board>,
         limits: &Limits,
     ) -> Self {
         Self {
@@ -76,6 +79,7 @@ impl Intake {
             hold: Arc::new(Hold::new(metrics.held_events())),
             tracer,
             metrics,
+            board,
             body_memory: BodyMemory::new(limits.body_memory),
             body_time: limits.body_time,
             uri_bytes: limits.uri_bytes,
@@ -281,12 +285,12 @@ impl ClaimedHit<'_> {
         let taken = match self.take(body, peer) {
             Ok(taken) => taken,
             Err(NotTaken::Refused(refusal)) => return self.refused(&refusal),
-            Err(NotTaken::NotStored(error)) => return answers::not_taken(&error),
+            Err(NotTaken::NotStored(error)) => return self.not_taken(&error),
         };
         if let Some(commit) = taken.commit
             && let Err(error) = commit.done().await
         {
-            return answers::not_taken(&error);
+            return self.not_taken(&error);
         }
         if !taken.repeats.are_kept().await {
             return answers::first_copy_not_taken();
@@ -398,6 +402,11 @@ impl ClaimedHit<'_> {
         for rule in rules {
             self.worker.intake.metrics.invalid_event(*rule);
         }
+    }
+
+    fn not_taken(&self, error: &AppendError) -> Answered {
+        self.worker.intake.board.hit_not_taken(clock::now_ms(), error);
+        answers::not_taken(error)
     }
 
     fn refused(&self, refusal: &Refusal) -> Answered {

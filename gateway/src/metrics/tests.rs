@@ -1,7 +1,7 @@
 //! What a scrape shows.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
@@ -11,15 +11,7 @@ use crate::{
 };
 
 fn sources(plan: &Plan) -> Sources<'_> {
-    Sources {
-        plan,
-        ledgers: BTreeMap::new(),
-        usage: Usage::default(),
-        dead_letters: BTreeMap::new(),
-        deliveries: BTreeMap::new(),
-        now_ms: 10_000,
-        now: Instant::now(),
-    }
+    testing::sources(plan, 10_000)
 }
 
 /// The value of a series as it stands in the text.

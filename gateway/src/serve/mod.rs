@@ -263,6 +263,7 @@ impl Gateway {
             Arc::clone(&deduplication),
             tracer.clone(),
             Arc::clone(&desk.metrics),
+            Arc::clone(&desk.board),
             &limits,
         ));
         let tending = Tending::start(Arc::clone(&deduplication), clock::now_ms)?;

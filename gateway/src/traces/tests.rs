@@ -171,6 +171,7 @@ impl<'s> Site<'s> {
         let open: Open = Box::new(|| Ok(Arc::new(HttpClient::new(AddressPolicy::AllowAll)?) as _));
         let resource = resource("shop", None, None);
         let exporter = Exporter::start(tracer.clone(), queue, resource, open, &Handle::current());
+        let board = Arc::new(Board::new());
         let delivery = Supervisor::start(
             DeliveryParts {
                 log: Arc::clone(&log) as _,
@@ -179,7 +180,7 @@ impl<'s> Site<'s> {
                 erasures: Arc::default(),
                 metrics: Arc::clone(&metrics),
                 tracer: tracer.clone(),
-                board: Arc::new(Board::new()),
+                board: Arc::clone(&board),
                 state_dir: None,
                 now_ms: clock::now_ms,
             },
@@ -189,7 +190,7 @@ impl<'s> Site<'s> {
         let plan = Arc::new(ArcSwap::from_pointee(plan));
         let limits = Limits::default();
         let deduplication = Arc::new(Deduplication::in_memory());
-        let intake = Intake::new(Arc::clone(&plan), log, deduplication, tracer, metrics, &limits);
+        let intake = Intake::new(Arc::clone(&plan), log, deduplication, tracer, metrics, board, &limits);
         let intake = Arc::new(intake);
         let one = NonZeroUsize::MIN;
         let server = Server::start(([127, 0, 0, 1], 0).into(), one, limits, move || intake.worker()).unwrap();

@@ -21,6 +21,8 @@ pub struct Answer {
     pub generations: BTreeMap<String, i64>,
     /// What it refuses, in order.
     pub refusals: Vec<Refusal>,
+    /// Why it answered hits with 503 within the last minute, where its buffer did not take them.
+    pub refuses_hits: Option<String>,
     /// The destinations, by name.
     pub destinations: BTreeMap<String, DestinationAnswer>,
     /// What it counted since its start.
@@ -75,7 +77,19 @@ struct Body {
     #[serde(default)]
     refusals: Vec<RefusalBody>,
     #[serde(default)]
+    buffer: Buffer,
+    #[serde(default)]
     totals: Totals,
+}
+
+#[derive(Default, Deserialize)]
+struct Buffer {
+    refusal: Option<BufferRefusal>,
+}
+
+#[derive(Deserialize)]
+struct BufferRefusal {
+    message: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -131,6 +145,7 @@ impl From<Body> for Answer {
                 .filter_map(|object| Some((object.object, object.generation?)))
                 .collect(),
             refusals,
+            refuses_hits: body.buffer.refusal.map(|refusal| bounded(&refusal.message)),
             destinations: body
                 .destinations
                 .into_iter()
@@ -223,6 +238,7 @@ mod tests {
                 {"object": "TaggingContainer/shop", "generation": 4, "field": "spec.lookupTables",
                  "reason": "Propagating", "message": "has not arrived yet"},
             ],
+            "buffer": {"bytes": 9, "events": 1, "maxBytes": 9, "refusal": {"atMs": 4_000, "message": "it is full"}},
             "totals": {"requests": 10, "errors": 1, "events": 9},
         }));
         assert_eq!(answer.container, "shop");
@@ -234,6 +250,7 @@ mod tests {
         assert_eq!(answer.destinations["ads"].state, DeliveryState::Propagating);
         assert_eq!(answer.refusals.len(), 1);
         assert_eq!(answer.refusals[0].generation, Some(8));
+        assert_eq!(answer.refuses_hits.as_deref(), Some("it is full"));
         assert_eq!(
             answer.totals,
             Totals {

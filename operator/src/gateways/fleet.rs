@@ -334,6 +334,7 @@ fn shown(answer: &Answer) -> GatewayReport {
     GatewayReport {
         generations: answer.generations.clone(),
         refusals: answer.refusals.clone(),
+        refuses_hits: answer.refuses_hits.clone(),
     }
 }
 

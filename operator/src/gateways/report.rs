@@ -35,6 +35,8 @@ pub struct GatewayReport {
     pub generations: BTreeMap<String, i64>,
     /// What it refuses, in order.
     pub refusals: Vec<Refusal>,
+    /// Why it answers hits with 503, where its buffer does not take them.
+    pub refuses_hits: Option<String>,
 }
 
 impl GatewayReport {

@@ -111,6 +111,16 @@ pub(super) fn instead(report: &FleetReport, (pod, refusal): (&str, &Refusal)) ->
     }
 }
 
+/// The gateways that answer hits with 503, and why the first of them does.
+pub(super) fn refused_hits(report: &FleetReport) -> Option<String> {
+    let all = report.gateways.iter();
+    let mut refusing = all.filter_map(|(pod, gateway)| Some((pod, gateway.refuses_hits.as_deref()?)));
+    let total = count(report.gateways.len());
+    let (pod, why) = refusing.next()?;
+    let refusing = of(1 + count(refusing.count()), total, "gateway", ("answers", "answer"));
+    Some(format!("{refusing} hits with 503. Pod {pod}: {why}."))
+}
+
 /// The newest pod that does not run, and why.
 pub(super) fn trouble(pods: &[PodState]) -> Option<String> {
     let failing = pods

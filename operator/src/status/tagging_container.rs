@@ -345,6 +345,9 @@ impl<'a> Fleet<'a> {
         if let Err(problem) = self.input.apply {
             return Draft::yes(KIND, problem.reason, problem.message.as_str());
         }
+        if let Some(refused) = self.input.report.and_then(pods::refused_hits) {
+            return Draft::yes(KIND, reasons::HITS_REFUSED, refused);
+        }
         if let Some((refusal, instead)) = self.refusal() {
             let mut draft = Draft::yes(KIND, reasons::GATEWAY_REFUSED, refusal);
             draft.add(instead);

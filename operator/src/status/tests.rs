@@ -159,6 +159,7 @@ fn gateway(shop: i64, meta: i64) -> GatewayReport {
             ("Destination/meta".to_owned(), meta),
         ]),
         refusals: Vec::new(),
+        refuses_hits: None,
     }
 }
 
@@ -417,6 +418,19 @@ fn what_is_told_of_a_container() {
             "Degraded",
             "False Healthy",
             "",
+        ),
+        (
+            "a buffer is full",
+            Shop::with(|it| {
+                let refusing = GatewayReport {
+                    refuses_hits: Some("the buffer is full (1024 bytes)".into()),
+                    ..gateway(3, 7)
+                };
+                it.report().gateways.insert("b".into(), refusing);
+            }),
+            "Degraded",
+            "True HitsRefused",
+            "1 of 2 gateways answers hits with 503. Pod b: the buffer is full (1024 bytes).",
         ),
         (
             "a gateway cannot be asked",

@@ -32,6 +32,7 @@ use crate::{
         policies::Policies,
     },
     secret::{Secret, Secrets},
+    status::Totals,
     testing,
 };
 
@@ -82,6 +83,7 @@ struct Gateway {
     plan: Arc<ArcSwap<Plan>>,
     log: SharedLog,
     metrics: Arc<Metrics>,
+    board: Arc<Board>,
 }
 
 /// A gateway into this log, its one destination `orders` taking every event. `change` has the last word on the plan.
@@ -100,12 +102,14 @@ fn gateway_with(
     change(&mut plan);
     let plan = Arc::new(ArcSwap::from_pointee(plan));
     let metrics = Arc::new(Metrics::new("shop").unwrap());
+    let board = Arc::new(Board::new());
     let intake = Arc::new(Intake::new(
         Arc::clone(&plan),
         Arc::clone(&log),
         deduplication,
         Tracer::new(metrics.trace_spans_dropped()).0,
         Arc::clone(&metrics),
+        Arc::clone(&board),
         &limits,
     ));
     let workers = NonZeroUsize::new(2).unwrap();
@@ -115,6 +119,7 @@ fn gateway_with(
         plan,
         log,
         metrics,
+        board,
     }
 }
 
@@ -144,6 +149,15 @@ impl Reply {
 }
 
 impl Gateway {
+    /// Why the buffer refuses hits, as `/status` tells it.
+    fn refusal(&self) -> Option<String> {
+        let plan = self.plan.load();
+        let status = self
+            .board
+            .status(&testing::sources(&plan, clock::now_ms()), Totals::default(), true);
+        status.buffer.refusal.map(|refusal| refusal.message)
+    }
+
     fn connect(&self) -> Socket {
         let socket = Socket::connect(self.server.address()).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -191,13 +205,8 @@ impl Gateway {
     fn metrics(&self) -> String {
         self.metrics
             .scrape(&Sources {
-                plan: &self.plan.load(),
-                ledgers: Default::default(),
                 usage: self.log.usage(),
-                dead_letters: Default::default(),
-                deliveries: Default::default(),
-                now_ms: 0,
-                now: Instant::now(),
+                ..testing::sources(&self.plan.load(), 0)
             })
             .unwrap()
     }
@@ -571,6 +580,7 @@ async fn a_full_buffer_is_answered_with_503_and_when_to_come_again() {
     let replies: Vec<_> = (0..10).map(|_| gateway.get(HIT, &[])).collect();
     let last = replies.last().unwrap();
     assert_eq!((last.status, last.line()), (503, "the buffer is full"));
+    assert!(gateway.refusal().unwrap().starts_with("the buffer is full (200 bytes)"));
     assert_eq!(last.header("retry-after"), Some("5"));
     let taken = replies.iter().filter(|reply| reply.status == 204).count();
     gateway.assert_metric(&format!(
@@ -651,6 +661,10 @@ async fn a_commit_that_fails_is_answered_with_503_and_accepts_nothing() {
     let gateway = gateway_into(log, Limits::default(), |_| {});
     let reply = gateway.get(HIT, &[]);
     assert_eq!((reply.status, reply.line()), (503, "the buffer cannot be written"));
+    assert_eq!(
+        gateway.refusal().as_deref(),
+        Some("the buffer cannot be written: no space left on device")
+    );
     gateway.assert_metric(r#"tagfleet_events_total{client="web",outcome="accepted",tagging_container="shop"} 0"#);
 }
 
