@@ -29,6 +29,11 @@ const SHOP: &str = "taggingcontainer/shop";
 
 /// An operator that allows receivers on loopback, and a container with so many pods.
 fn shop(space: &Namespace<'_>, pods: u32) -> Operator {
+    shop_with(space, pods, &json!({}))
+}
+
+/// The same with this buffer.
+fn shop_with(space: &Namespace<'_>, pods: u32, buffer: &Value) -> Operator {
     let operator = Setup::of_namespace(space)
         .argument("--allowed-private-destinations")
         .argument("127.0.0.0/8")
@@ -36,7 +41,7 @@ fn shop(space: &Namespace<'_>, pods: u32) -> Operator {
     space.apply_json(
         &json!({"apiVersion": "tagfleet.dev/v1alpha1", "kind": "TaggingContainer",
         "metadata": {"name": "shop"},
-        "spec": {"clients": [{"name": "web", "ga4": {}}], "replicas": {"min": pods, "max": pods}}}),
+        "spec": {"clients": [{"name": "web", "ga4": {}}], "replicas": {"min": pods, "max": pods}, "buffer": buffer}}),
     );
     operator
 }
@@ -222,11 +227,8 @@ fn a_buffer_that_takes_no_hits_is_told_with_what_to_do() {
     };
     let space = cluster.namespace("full");
     let sink = Sink::start();
-    let _operator = shop(&space, 1);
-    space.patch(
-        SHOP,
-        &json!({"spec": {"buffer": {"memory": {"maxBytes": "16Ki"}, "whenFull": "Refuse"}}}),
-    );
+    let buffer = json!({"memory": {"maxBytes": "16Ki"}, "whenFull": "Refuse"});
+    let _operator = shop_with(&space, 1, &buffer);
     destination(&space, "orders", &webhook(&sink));
     space.patch("destination/orders", &json!({"spec": {"paused": true}}));
     let gateway = &space.run_gateways(PODS, 1, PATIENCE)[0];
