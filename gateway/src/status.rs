@@ -316,7 +316,7 @@ pub struct Board {
     refusals: RwLock<Vec<Refusal>>,
     destinations: RwLock<BTreeMap<String, Arc<DestinationBoard>>>,
     geo: RwLock<Option<GeoStatus>>,
-    buffer_refusal: Mutex<Option<BufferRefusal>>,
+    hit_not_taken: Mutex<Option<(i64, AppendError)>>,
 }
 
 impl Default for Board {
@@ -334,12 +334,24 @@ impl Board {
             refusals: RwLock::default(),
             destinations: RwLock::default(),
             geo: RwLock::default(),
-            buffer_refusal: Mutex::default(),
+            hit_not_taken: Mutex::default(),
         }
     }
 
     /// A hit was answered with 503, as the buffer did not take it.
     pub fn hit_not_taken(&self, at_ms: i64, error: &AppendError) {
+        *self.last_not_taken() = Some((at_ms, error.clone()));
+    }
+
+    fn last_not_taken(&self) -> MutexGuard<'_, Option<(i64, AppendError)>> {
+        self.hit_not_taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn buffer_refusal(&self, now_ms: i64) -> Option<BufferRefusal> {
+        let (at_ms, error) = self.last_not_taken().clone()?;
+        if now_ms.saturating_sub(at_ms) >= REFUSING_MS {
+            return None;
+        }
         let message = match error {
             AppendError::Full { max_bytes, .. } => format!(
                 "the buffer is full ({max_bytes} bytes). Its destinations must catch up, or spec.buffer needs a larger \
@@ -347,18 +359,14 @@ impl Board {
             ),
             AppendError::Device(error) => format!("the buffer cannot be written: {error}"),
             AppendError::Busy => {
-                "more hits come than the buffer can write. More gateways (spec.replicas.max) or a faster \
-                                  volume are needed"
+                "more hits come than the buffer can write. More gateways (spec.replicas.max) or a faster volume are \
+                 needed"
                     .to_owned()
             }
             // Its pod is on its way out, and others serve.
-            AppendError::Closed => return,
+            AppendError::Closed => return None,
         };
-        *self.buffer_refusal() = Some(BufferRefusal { at_ms, message });
-    }
-
-    fn buffer_refusal(&self) -> MutexGuard<'_, Option<BufferRefusal>> {
-        self.buffer_refusal.lock().unwrap_or_else(PoisonError::into_inner)
+        Some(BufferRefusal { at_ms, message })
     }
 
     /// What there is to tell of the database of places; none without one.
@@ -456,7 +464,6 @@ impl Board {
             events,
             max_bytes,
         } = sources.usage;
-        let refusal = self.buffer_refusal().clone();
         Status {
             container: sources.plan.container.to_string(),
             configuration: Configuration {
@@ -471,7 +478,7 @@ impl Board {
                 bytes,
                 events,
                 max_bytes,
-                refusal: refusal.filter(|refusal| sources.now_ms.saturating_sub(refusal.at_ms) < REFUSING_MS),
+                refusal: self.buffer_refusal(sources.now_ms),
             },
             geo: self.geo(),
             totals,

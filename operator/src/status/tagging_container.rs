@@ -383,7 +383,7 @@ impl<'a> Fleet<'a> {
             let before = find(&self.input.previous?.conditions, types::DEGRADED)?;
             let is_of_gateways = matches!(
                 before.reason.as_str(),
-                reasons::GATEWAY_REFUSED | reasons::GATEWAYS_UNREACHABLE
+                reasons::HITS_REFUSED | reasons::GATEWAY_REFUSED | reasons::GATEWAYS_UNREACHABLE
             );
             return is_of_gateways.then(|| Draft::again(types::DEGRADED, before));
         };

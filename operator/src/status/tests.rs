@@ -222,6 +222,10 @@ fn a_restarted_operator_tells_the_same_until_it_has_asked_the_gateways() {
             gateway.refusals.push(refusal("TaggingContainer/shop", 3));
         },
         |shop: &mut Shop| {
+            let gateway = shop.report().gateways.get_mut("b").unwrap();
+            gateway.refuses_hits = Some("the buffer is full".into());
+        },
+        |shop: &mut Shop| {
             shop.report()
                 .unreachable
                 .insert("b".into(), "connection refused".into());
